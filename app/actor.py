@@ -1,0 +1,44 @@
+"""Who acts: the account behind a call, with its permissions, and the call itself as plain values."""
+
+import msgspec
+
+from app.permissions import Permissions
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A signed-in caller, as looked up once and cached: nothing in it belongs to one request."""
+
+    user_id: int
+    user_name: str
+    permissions: Permissions
+    token_id: int | None = None
+    token_name: str | None = None
+    session_id: int | None = None
+    expires_at: str | None = None
+
+
+class Call(msgspec.Struct, gc=False):
+    """One request as values that a transaction may take: never the request itself."""
+
+    request_id: str
+    ip: str
+    method: str
+    path: str
+    route: str = ""
+    status: int = 0
+    """The status that the route declares for success: what a write's own audit row says."""
+
+
+class Actor(msgspec.Struct, frozen=True, gc=False):
+    """An identity acting through one call. `call` is None where the appliance itself or an offline command acts."""
+
+    who: Identity
+    call: Call | None = None
+
+    @property
+    def user_id(self) -> int:
+        return self.who.user_id
+
+    @property
+    def permissions(self) -> Permissions:
+        return self.who.permissions

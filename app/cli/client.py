@@ -1,0 +1,238 @@
+"""The API as pkgctl sees it: one HTTP request at a time, over TCP, TLS or a Unix socket.
+
+Every request has its own connection: a poll every second does not find a connection the server has closed.
+Redirects are not followed and links are used without their host, so the token goes to the given URL alone.
+"""
+
+import http.client
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import msgspec
+
+from app import __version__
+from app.cli.outcomes import Refused, Unreachable, Usage
+
+__all__ = ["Answer", "Client", "Refused", "Unreachable"]
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | None]
+
+TIMEOUT_S = 15.0
+ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
+PAGES_LIMIT = 10_000
+CHUNK_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service is. `socket_path` is None over TCP; `prefix` is the path it is mounted under, or empty."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int | None
+    prefix: str
+    socket_path: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """Returns the address in `http://host:port[/prefix]`, `https://…` or `unix:/path`; Usage when it is none."""
+        if url.startswith("unix:"):
+            path = url.removeprefix("unix:")
+            path = path[2:] if path.startswith("///") else path
+            if not path or path.startswith("//"):
+                raise Usage(f"Not a Unix socket's URL: {url} (unix:/run/purser.sock is one)")
+            return cls(url, "unix", "localhost", None, "", path)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            parts, host, port = urlsplit(""), None, None
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or not re.fullmatch(r"[!-~]+", url)
+            or set("?#@") & set(url)
+        ):
+            raise Usage("Not a URL pkgctl can use: give http://host:port, https://host or unix:/path")
+        return cls(url.rstrip("/"), parts.scheme, host, port, parts.path.rstrip("/"))
+
+    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        """Returns a connection that is not open yet."""
+        if self.socket_path is not None:
+            return UnixConnection(self.socket_path, timeout_s)
+        if self.scheme == "https":
+            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout_s)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A 2xx answer. `next_target` is the path and query of the next page, None on the last one."""
+
+    status: int
+    content: bytes
+    next_target: str | None = None
+
+    def decode(self, kind: type[T]) -> T:
+        """Returns the JSON body as a `kind`; Unreachable when it is something else."""
+        try:
+            return msgspec.json.decode(self.content, type=kind)
+        except (ValueError, RecursionError):
+            raise Unreachable("Not Purser's API: the answer is not the JSON that was expected") from None
+
+
+class _FieldError(msgspec.Struct):
+    field: str = ""
+    message: str = ""
+
+
+class _Problem(msgspec.Struct):
+    title: str
+    detail: str = ""
+    code: str = ""
+    errors: list[_FieldError] = msgspec.field(default_factory=list)
+
+
+class Client:
+    """Sends requests to one service on behalf of one token, or of nobody when it is None."""
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self._address = Address.parse(url)
+        self._timeout_s = timeout_s
+        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise Usage("The token is empty or holds a character that no token has")
+        self._token = token
+
+    def send(
+        self, method: str, path: str, query: Query | None = None, body: object = None, timeout_s: float | None = None
+    ) -> Answer:
+        """Returns the answer to one request below `/api/v1`; raises Refused or Unreachable."""
+        return self._send(method, self._target(path, query), body, timeout_s or self._timeout_s)
+
+    def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
+        """Returns what is at `path`, decoded."""
+        return self.send("GET", path, query).decode(kind)
+
+    def items(self, path: str, query: Query | None = None, limit: int | None = None) -> list[msgspec.Raw]:
+        """Returns the items of a collection, page after page, at most `limit` of them, each as the server wrote it."""
+        found: list[msgspec.Raw] = []
+        target: str | None = self._target(path, query)
+        seen = set[str]()
+        while target is not None and (limit is None or len(found) < limit):
+            if target in seen or len(seen) == PAGES_LIMIT:
+                raise Unreachable("Not Purser's API: the list has no end")
+            seen.add(target)
+            answer = self._send("GET", target, None, self._timeout_s)
+            found += answer.decode(list[msgspec.Raw])
+            target = answer.next_target
+        return found[:limit]
+
+    def stream(self, path: str, query: Query | None = None) -> Iterator[bytes]:
+        """Yields a text body of any length in the pieces in which it comes."""
+        with self._asked("GET", self._target(path, query), None, self._timeout_s) as response:
+            if response.status != 200:
+                raise _refusal(response, _whole(response, self._timeout_s))
+            while chunk := response.read1(CHUNK_BYTES):
+                yield chunk
+            _complete(response)
+
+    def _target(self, path: str, query: Query | None) -> str:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return f"{self._address.prefix}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+
+    def _send(self, method: str, target: str, body: object, timeout_s: float) -> Answer:
+        with self._asked(method, target, body, timeout_s) as response:
+            content = _whole(response, timeout_s)
+            if not 200 <= response.status < 300:
+                raise _refusal(response, content)
+            return Answer(response.status, content, _next_target(response, target))
+
+    @contextmanager
+    def _asked(self, method: str, target: str, body: object, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
+        """Gives the response to a request; turns every way a connection can fail into Unreachable."""
+        connection = self._address.connection(timeout_s)
+        content = None if body is None else msgspec.json.encode(body)
+        try:
+            connection.request(method, target, content, self._headers(content is not None))
+            with connection.getresponse() as response:
+                yield response
+        except TimeoutError:
+            raise Unreachable(f"No answer from {self._address.url} within {timeout_s:g} s") from None
+        except OSError as error:
+            raise Unreachable(f"Cannot reach {self._address.url}: {error.strerror or error}") from None
+        except (http.client.HTTPException, UnicodeError) as error:
+            raise Unreachable(f"Cannot talk to {self._address.url}: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
+
+    def _headers(self, has_body: bool) -> dict[str, str]:
+        headers = {"Accept": "*/*", "User-Agent": f"pkgctl/{__version__}", "Connection": "close"}
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if self._token is not None:
+            headers["Authorization"] = f"Token {self._token}"
+        return headers
+
+
+def _whole(response: http.client.HTTPResponse, timeout_s: float) -> bytes:
+    """Returns the body, bounded in size and in time: a server that drips must not hold us for ever."""
+    content = bytearray()
+    deadline = time.monotonic() + timeout_s
+    while chunk := response.read1(CHUNK_BYTES):
+        content += chunk
+        if len(content) > ANSWER_LIMIT_BYTES:
+            raise Unreachable(f"Not Purser's API: an answer of more than {ANSWER_LIMIT_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    _complete(response)
+    return bytes(content)
+
+
+def _complete(response: http.client.HTTPResponse) -> None:
+    # http.client reports a body that ended too early only when it is read in one go.
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+
+
+def _refusal(response: http.client.HTTPResponse, content: bytes) -> Refused:
+    try:
+        problem = msgspec.json.decode(content, type=_Problem)
+    except (ValueError, RecursionError):
+        title = f"{response.status} {response.reason}".strip()
+        location = response.headers.get("Location")
+        return Refused(response.status, title, f"it points to {location}" if location else "")
+    errors = [(error.field, error.message) for error in problem.errors]
+    return Refused(response.status, problem.title, problem.detail, problem.code, errors)
+
+
+def _next_target(response: http.client.HTTPResponse, target: str) -> str | None:
+    header = ", ".join(response.headers.get_all("Link", []))
+    link = re.search(r'<([^<>]*)>[^<,]*;\s*rel="?next"?', header)
+    if link is None:
+        return None
+    try:
+        parts = urlsplit(urljoin(target, str(link[1])))
+    except ValueError:
+        raise Unreachable("Not Purser's API: the link to the next page is no link") from None
+    return parts.path + (f"?{parts.query}" if parts.query else "")

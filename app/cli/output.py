@@ -1,0 +1,206 @@
+"""What pkgctl writes: plain text for people, the server's JSON for programs.
+
+Nothing that came from a server reaches the terminal with a control character in it.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TextIO
+
+import msgspec
+
+from app.cli.outcomes import Failed, Failure, PipeClosed
+
+Item = Mapping[str, object]
+Columns = Mapping[str, str]  # heading -> field
+
+
+def plain(text: str, keep: str = "") -> str:
+    r"""Returns `text` with everything a terminal could act upon written as `\x1b`, `\u202e`, …"""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def plain_json(document: bytes) -> str:
+    """Returns the same JSON on one line, with unprintable characters as JSON escapes."""
+    text = msgspec.json.format(document, indent=-1).decode()
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _json_escaped(c) for c in text)
+
+
+def _json_escaped(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def size(count_bytes: int) -> str:
+    """Returns `512 B`, `1.5 KiB`, `3.0 GiB`."""
+    if count_bytes < 1024:
+        return f"{count_bytes} B"
+    amount = float(count_bytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"
+
+
+def cell(item: Item, field: str) -> str:
+    """Returns the field's value as one short piece of text; `-` when it is null, missing or empty."""
+    value = item.get(field)
+    if value is None or value is False or value in ("", []):
+        return "-"
+    if value is True:
+        return "yes"
+    if isinstance(value, int) and field.endswith("_bytes"):
+        return size(value)
+    if isinstance(value, list):
+        return plain(",".join(str(part) for part in value))
+    return plain(str(value))
+
+
+class Screen:
+    """Standard output, error and input of one call."""
+
+    def __init__(self, out: TextIO, err: TextIO, source: TextIO) -> None:
+        self._out = out
+        self._err = err
+        self._source = source
+
+    @classmethod
+    def standard(cls) -> "Screen":
+        """Returns the process's own; a stream that was closed before the start reads and writes nothing."""
+        return cls(sys.stdout or io.StringIO(), sys.stderr or io.StringIO(), sys.stdin or io.StringIO())
+
+    def line(self, text: str) -> None:
+        """Writes one line to stdout."""
+        self._write(self._out, plain(text) + "\n")
+
+    def text(self, text: str) -> None:
+        """Writes text of many lines to stdout, as it comes."""
+        self._write(self._out, _lines(text))
+        self.flush()
+
+    def json(self, document: bytes) -> None:
+        """Writes a JSON document to stdout; nothing when the answer was empty."""
+        if document:
+            self._write(self._out, plain_json(document) + "\n")
+
+    def table(self, items: Sequence[Item], columns: Columns) -> None:
+        """Writes aligned columns under their headings."""
+        rows = [list(columns), *([cell(item, field) for field in columns.values()] for item in items)]
+        widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
+        for row in rows:
+            self.line("  ".join(map(str.ljust, row, widths)).rstrip())
+
+    def fields(self, item: Item) -> None:
+        """Writes one line per field, values aligned."""
+        width = max(map(len, item), default=0)
+        for field in item:
+            self.line(f"{field.ljust(width)}  {cell(item, field)}")
+
+    def note(self, text: str) -> None:
+        """Writes one line to stderr."""
+        self._write(self._err, plain(text) + "\n")
+
+    def complain(self, failure: Failure) -> None:
+        """Writes why the call failed to stderr, one line and one for each field at fault."""
+        for number, text in enumerate(failure.lines()):
+            self.note(text if number else f"pkgctl: {text}")
+
+    def ask(self, question: str) -> str | None:
+        """Returns the line typed in answer; None when nobody sits at a terminal."""
+        if not self._source.isatty():
+            return None
+        self._write(self._err, plain(question) + " ")
+        self._err.flush()
+        return self._source.readline().strip()
+
+    def progress(self) -> "Progress":
+        """Returns a progress line on stderr."""
+        return Progress(self._err, self._write)
+
+    def flush(self) -> None:
+        """Hands stdout to the system, so that an error of writing shows now and not at exit."""
+        self._write(self._out, "", flush=True)
+
+    def abandon(self) -> None:
+        """Drops what could not be written, so that the interpreter does not try again at exit."""
+        for stream in (self._out, self._err):
+            try:
+                stream.flush()
+            except OSError:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+
+    def _write(self, stream: TextIO, text: str, flush: bool = False) -> None:
+        encoding = stream.encoding or "utf-8"
+        try:
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            if flush:
+                stream.flush()
+        except BrokenPipeError:
+            raise PipeClosed from None
+        except OSError as error:
+            raise Failed(f"Cannot write the output: {error.strerror}") from None
+
+
+class Write(Protocol):
+    """Writes text to a stream, errors told as failures of the call."""
+
+    def __call__(self, stream: TextIO, text: str, flush: bool = False) -> None: ...
+
+
+class Progress:
+    """Log lines on stderr and, on a terminal, one line beneath them that is written over again and again."""
+
+    def __init__(self, stream: TextIO, write: Write) -> None:
+        self._stream = stream
+        self._write = write
+        self._terminal = stream.isatty()
+        self._begun = ""  # a log line whose end has not come yet
+
+    def log(self, text: str) -> None:
+        """Writes the lines that `text` completes, above the progress line."""
+        self._begun += text
+        complete, newline, rest = self._begun.rpartition("\n")
+        if len(rest) > 65536:  # a line without an end is not gathered for ever
+            complete, newline, rest = self._begun, "\n", ""
+        self._begun = rest
+        if newline:
+            self.clear()
+            self._write(self._stream, _lines(complete) + "\n", flush=True)
+
+    def show(self, text: str) -> None:
+        """Replaces the progress line; on anything but a terminal there is none."""
+        if self._terminal:
+            self._write(self._stream, "\r\x1b[K" + plain(text)[: self._width() - 1], flush=True)
+
+    def clear(self) -> None:
+        """Takes the progress line away."""
+        if self._terminal:
+            self._write(self._stream, "\r\x1b[K", flush=True)
+
+    def close(self) -> None:
+        """Writes what is left of the log and takes the progress line away."""
+        self.log("\n" if self._begun else "")
+        self.clear()
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except OSError:
+            return 80
+
+
+def _lines(text: str) -> str:
+    return "\n".join(plain(line, keep="\t") for line in text.split("\n"))

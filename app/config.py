@@ -1,0 +1,301 @@
+"""Settings: the only reader of the environment. `load(environ)` turns it into one frozen `Config`.
+
+Every setting stands in `SETTINGS` once, with its default and what it does; `.env.example` and README.md are held
+against that table by tests. Each may also be given as `NAME_FILE`, the path of a file that holds the value.
+"""
+
+import ipaddress
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from app.errors import StartError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ConfigError(StartError):
+    """A setting that does not hold: which one, what was expected, what came."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, checked. Paths are absolute; sizes are bytes; times are seconds."""
+
+    app_env: Literal["development", "production"] = "development"
+    debug: bool = False
+    log_format: Literal["json", "text"] = "json"
+    data_dir: Path
+    database_path: Path
+    secret_key: str | None = None
+    """None: read from, or made in, `data_dir/secret.key` at the first start."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    claim_from: Literal["loopback", "any"] = "loopback"
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    nix_build: str = "nix-build"
+    nix_expr: Path | None = None
+    """None: the bundled expression, which takes the attribute from <nixpkgs>."""
+    nix_options: tuple[str, ...] = ()
+    build_concurrency: int = 1
+    build_timeout_s: float = 3600
+    build_silent_timeout_s: float = 600
+    build_log_limit_bytes: int = 16 * 2**20
+    slow_query_ms: float = 100
+    inherited: dict[str, str] = {}
+    """PATH, LANG and NIX_* as found: what Nix processes are given of the environment."""
+
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.database_path}"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One line of the settings table: its name, the default as text, what it does, and how its text is read."""
+
+    name: str
+    default: str
+    meaning: str
+    field: str
+    read: Callable[[str], Any]
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected {' or '.join(choices)}")
+        return text
+
+    return read
+
+
+def _flag(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError("expected true or false")
+    return known[text.lower()]
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("expected a path")
+    return Path(os.path.abspath(text))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"expected words as a shell would split them ({error})") from None
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    try:
+        origins = msgspec.json.decode(text.encode(), type=tuple[str, ...])
+    except msgspec.DecodeError:
+        raise ValueError('expected a JSON list such as ["http://localhost:3000"]') from None
+    if any(not re.fullmatch(r"https?://[^/*\s]+", origin) for origin in origins):
+        raise ValueError("expected origins such as http://localhost:3000, never *")
+    return origins
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word, strict=False) for word in re.split(r"[,\s]+", text) if word)
+    except ValueError:
+        raise ValueError("expected addresses or CIDR networks, separated by commas") from None
+
+
+def _database(text: str) -> Path:
+    match = re.fullmatch(r"sqlite(?:\+aiosqlite)?:///(.+)", text)
+    if match is None:
+        raise ValueError(
+            "expected sqlite:///relative/path or sqlite:////absolute/path; other engines are not supported"
+        )
+    return _path(match.group(1))
+
+
+def _secret(text: str) -> str:
+    if len(text.encode()) < 32:
+        raise ValueError("expected at least 32 bytes")
+    return text
+
+
+_BYTES = _whole(0, 2**60)
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "APP_ENV",
+        "development",
+        "`development` or `production`; production refuses placeholder secrets. Alias `NODE_ENV`.",
+        "app_env",
+        _one_of("development", "production"),
+    ),
+    Setting("DEBUG", "false", "Raises the log level; never changes what clients see.", "debug", _flag),
+    Setting(
+        "LOG_FORMAT",
+        "json",
+        "`json`, one object per line on standard output, or `text` for people.",
+        "log_format",
+        _one_of("json", "text"),
+    ),
+    Setting("DATA_DIR", "./data", "The folder that holds everything Purser keeps.", "data_dir", _path),
+    Setting(
+        "DATABASE_URL",
+        "",
+        "`sqlite:///relative` or `sqlite:////absolute`; wins over `DB_PATH`.",
+        "database_path",
+        _database,
+    ),
+    Setting("DB_PATH", "", "Path of the database file; default `DATA_DIR/app.db`.", "database_path", _path),
+    Setting(
+        "SECRET_KEY",
+        "",
+        "At least 32 bytes; made in `DATA_DIR/secret.key` when unset. Aliases `JWT_SECRET`, `JWT_SECRET_KEY`.",
+        "secret_key",
+        _secret,
+    ),
+    Setting("HOST", "127.0.0.1", "Address that `pkgctl serve` listens on.", "host", str),
+    Setting("PORT", "8000", "Port that `pkgctl serve` listens on; 0 takes a free one.", "port", _whole(0, 65535)),
+    Setting(
+        "CLAIM_FROM",
+        "loopback",
+        "Who may make the first token: `loopback` (or a Unix socket), or `any` address.",
+        "claim_from",
+        _one_of("loopback", "any"),
+    ),
+    Setting(
+        "CORS_ORIGINS",
+        '["http://localhost:3000"]',
+        "JSON list of origins whose pages may call the API; `[]` in production.",
+        "cors_origins",
+        _origins,
+    ),
+    Setting(
+        "TRUSTED_PROXIES",
+        "",
+        "Addresses or CIDR networks of proxies whose `X-Forwarded-For` is believed.",
+        "trusted_proxies",
+        _networks,
+    ),
+    Setting("NIX_BUILD", "nix-build", "The nix-build program, a name or a path.", "nix_build", str),
+    Setting(
+        "NIX_EXPR",
+        "",
+        "Nix file with a function of `{ name, version }`; unset: the bundled one, which takes `name` from <nixpkgs>.",
+        "nix_expr",
+        _path,
+    ),
+    Setting(
+        "NIX_OPTIONS",
+        "",
+        "Extra words for nix-build; offline hosts set `--option substitute false`.",
+        "nix_options",
+        _words,
+    ),
+    Setting("BUILD_CONCURRENCY", "1", "How many builds run at once.", "build_concurrency", _whole(1, 64)),
+    Setting("BUILD_TIMEOUT", "3600", "Seconds a build may take.", "build_timeout_s", _whole(1, 10**7)),
+    Setting(
+        "BUILD_SILENT_TIMEOUT", "600", "Seconds a build may stay silent.", "build_silent_timeout_s", _whole(1, 10**7)
+    ),
+    Setting("BUILD_LOG_LIMIT", "16777216", "Bytes kept of one build's log.", "build_log_limit_bytes", _BYTES),
+    Setting(
+        "SLOW_QUERY_MS",
+        "100",
+        "A statement slower than this many milliseconds is logged by its name.",
+        "slow_query_ms",
+        _whole(0, 10**7),
+    ),
+)
+
+ALIASES = {"JWT_SECRET": "SECRET_KEY", "JWT_SECRET_KEY": "SECRET_KEY", "NODE_ENV": "APP_ENV"}
+PLACEHOLDERS = re.compile(r"(change.?me|your.?secret|placeholder|example|^(.)\2*$)", re.IGNORECASE)
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Config:
+    """Reads the settings from `environ` (default: the process's), under it from the file `.env` when there is one.
+
+    Raises ConfigError naming the setting, what was expected and what came (never the value of a secret).
+    """
+    given = dict(os.environ if environ is None else environ)
+    known = _dotenv(Path(".env") if dotenv is None else dotenv) | given
+    values = {setting.name: _value(setting, known) for setting in SETTINGS}
+    fields = {s.field: values[s.name] for s in SETTINGS if values[s.name] is not None}
+    fields["data_dir"] = fields.get("data_dir") or _path("./data")
+    fields["database_path"] = values["DATABASE_URL"] or values["DB_PATH"] or fields["data_dir"] / "app.db"
+    production = fields.get("app_env") == "production"
+    if "cors_origins" not in fields:
+        fields["cors_origins"] = () if production else ("http://localhost:3000",)
+    if production and PLACEHOLDERS.search(fields.get("secret_key", "")):
+        raise ConfigError("SECRET_KEY is a placeholder; in production it must be a random value")
+    ours = {setting.name for setting in SETTINGS}
+    fields["inherited"] = {
+        name: value
+        for name, value in given.items()
+        if name in ("PATH", "LANG") or (name.startswith("NIX_") and name not in ours)
+    }
+    return Config(**fields)
+
+
+def _value(setting: Setting, known: Mapping[str, str]) -> Any:
+    """The setting's value read and checked, None when it is not given anywhere."""
+    given = {}
+    for name in (setting.name, *(alias for alias, target in ALIASES.items() if target == setting.name)):
+        if known.get(name):
+            given[name] = known[name]
+        elif known.get(f"{name}_FILE"):
+            given[f"{name}_FILE"] = _from_file(f"{name}_FILE", known[f"{name}_FILE"])
+    if not given:
+        return None
+    if len(set(given.values())) > 1:
+        raise ConfigError(f"{' and '.join(given)} say different things; set one of them")
+    name, text = next(iter(given.items()))
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        came = "" if setting.name == "SECRET_KEY" else f", not {text!r}"
+        raise ConfigError(f"{name}: {error}{came}") from None
+
+
+def _from_file(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name}: {path} cannot be read ({type(error).__name__})") from None
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """The `NAME=value` lines of a .env file; empty when there is none. Quotes around a value are taken off."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__})") from None
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip().removeprefix("export ")
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name.strip()):
+            raise ConfigError(f"{path}:{number}: expected NAME=value")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        found[name.strip()] = value
+    return found

@@ -1,0 +1,180 @@
+"""Wires everything: `create_app(config)`, `mounted(config, path)`, and `app` for `uvicorn app.main:app`.
+
+Importing this module reads no environment; `create_app` does no I/O. All of that happens when the lifespan is entered.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from app.actor import Call, Identity
+from app.audit.trail import Trail
+from app.config import Config, ConfigError, load
+from app.datadir import derive_key, open_database, prepare, secret_key
+from app.db import Database
+from app.errors import MethodNotAllowed, NotFound, PurserError, StartError
+from app.packages.builder import Nix
+from app.packages.downloads import Downloads
+from app.packages.routes import Works
+from app.packages.switching import Switching
+from app.routes import ALIASES, lines
+from app.tokens.authentication import Authentication
+from app.tokens.service import TokenRefused
+from app.web.access import PUBLIC, Credential, Endpoint, Guarded, RouteLine
+from app.web.middleware import Reception
+from app.web.router import IndexRouter
+
+EXPOSED = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
+
+
+class FrontDesk:
+    """Hands the guard what it needs from the rooms: who a secret belongs to, and where calls are noted."""
+
+    def __init__(self) -> None:
+        self.authentication: Authentication
+        self.trail: Trail
+
+    def known(self, secret: str) -> Identity | None:
+        """The identity when it is cached and holds."""
+        return self.authentication.known(secret)
+
+    async def identify(self, credential: Credential) -> Identity:
+        """Looks the caller up; a 401 says why not."""
+        return await self.authentication.identify(credential.secret or "")
+
+    def seen(self, call: Call, who: Identity | None, status: int, refusal: PurserError | None) -> None:
+        """Notes a call in the audit trail."""
+        token_id = refusal.token_id if isinstance(refusal, TokenRefused) else None
+        self.trail.call(call, who, status, refusal, token_id)
+
+
+class Purser(Starlette):
+    """The application. Every answer is made by an `Endpoint`, so Starlette's own error layers are left out."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The router inside our layers, and no others."""
+        stack: ASGIApp = self.router
+        for layer in reversed(self.user_middleware):
+            stack = layer.cls(stack, *layer.args, **layer.kwargs)
+        return stack
+
+
+def create_app(config: Config) -> Purser:
+    """The whole application for one configuration. It does no I/O before its lifespan is entered."""
+    app = Purser()
+    desk = FrontDesk()
+    app.state.config = config
+    app.router = IndexRouter(
+        [Guarded(line, desk) for line in lines()],
+        not_found=Endpoint(RouteLine("*", "(none)", _not_found, PUBLIC, query=dict), desk),
+        not_allowed=Endpoint(RouteLine("*", "(method)", _not_allowed, PUBLIC, query=dict), desk),
+        aliases=ALIASES,
+        lifespan=lambda _: _running(app, config, desk),
+    )
+    app.add_middleware(Reception, trusted_proxies=config.trusted_proxies)
+    if config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "Last-Event-ID", "Range", "X-Request-ID"],
+            expose_headers=EXPOSED,
+        )
+    return app
+
+
+async def _not_found(request: Request) -> Response:
+    raise NotFound("There is nothing at this path.")
+
+
+async def _not_allowed(request: Request) -> Response:
+    allow = request.scope["allow"]
+    raise MethodNotAllowed(f"{request.method} is not possible here; {', '.join(allow)} is.", allow=allow)
+
+
+@asynccontextmanager
+async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterator[None]:
+    """Everything that lives as long as the service does, in the order in which it depends on each other."""
+    prepare(config)
+    async with AsyncExitStack() as stack:
+        database = await open_database(config)
+        stack.push_async_callback(database.close)
+        app.state.db = database
+        app.state.cursor_key = derive_key(secret_key(config), "cursors")
+        desk.authentication = Authentication(database)
+        desk.trail = app.state.trail = Trail(database)
+        stack.push_async_callback(desk.trail.close)
+        app.state.packages = works = await _packages(config, database)
+        stack.push_async_callback(works.switching.stop)
+        await works.switching.start()
+        stack.push_async_callback(works.downloads.stop)
+        await works.downloads.start()
+        yield
+
+
+async def _packages(config: Config, database: Database) -> Works:
+    nix = Nix(
+        program=config.nix_build,
+        expression=config.nix_expr,
+        options=config.nix_options,
+        inherited=config.inherited,
+        data_dir=config.data_dir,
+        timeout_s=config.build_timeout_s,
+        silent_timeout_s=config.build_silent_timeout_s,
+        log_limit_bytes=config.build_log_limit_bytes,
+    )
+    downloads = Downloads(database, nix, config.data_dir, config.build_concurrency)
+    return Works(downloads, Switching(database, nix))
+
+
+def mounted(config: Config, path: str) -> tuple[Mount, AbstractAsyncContextManager[None]]:
+    """A Mount for a host application, and the lifespan that the host must enter while it runs.
+
+    Starlette does not run the lifespan of an inner application, so the host does: `async with lifespan: yield`.
+    """
+    inner = create_app(config)
+    return Mount(path, app=inner), _entered(inner)
+
+
+@asynccontextmanager
+async def _entered(inner: Purser) -> AsyncIterator[None]:
+    async with inner.router.lifespan_context(inner):
+        yield
+
+
+def _from_environment() -> ASGIApp:
+    """The application that the environment describes; a bad setting stops its start with one clear line."""
+    try:
+        config = load()
+    except ConfigError as error:
+        return IndexRouter([], not_found=_absent, not_allowed=_absent, aliases={}, lifespan=_failing(error))
+    return create_app(config)
+
+
+def _failing(error: ConfigError) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        if error:
+            raise error
+        yield
+
+    return lifespan
+
+
+async def _absent(scope: Any, receive: Any, send: Any) -> None:
+    raise StartError("Purser has not started.")
+
+
+def __getattr__(name: str) -> Any:
+    """`app` is made when it is first asked for, so that importing this module reads no environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = made = _from_environment()
+    return made

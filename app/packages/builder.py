@@ -1,0 +1,526 @@
+"""Starts Nix, watches over it and ends it: with `fcs` the only place where processes are started.
+
+`supervise` runs one process and never leaves it behind; `Nix` is everything Purser asks of Nix.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import shutil
+import signal
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from app.packages import nix
+from app.packages.attempt_log import AttemptLog
+from app.packages.nix import Cause, LogReader
+from app.packages.nix import Ended as Ended
+from app.packages.survivors import end_survivors, remove_tree
+
+T = TypeVar("T")
+
+log = logging.getLogger("purser.packages")
+
+CHUNK_BYTES = 64 * 1024
+GRACE_S = 5.0  # from TERM to KILL; nix-build needs 10 ms to end its builder, which KILL would leave running
+DRAIN_S = 0.5  # for what is left in the pipes when the process has gone and something else holds them
+CLOSURE_BYTES = 8 * 1024 * 1024
+PATHS_AT_ONCE = 2000  # on one command line
+ASK_S = 600.0  # nix-store reads every byte of what it verifies
+_DEFAULT = Path(__file__).resolve().with_name("default.nix")
+
+
+class Built(msgspec.Struct, frozen=True):
+    """The package is in the store, verified, on disk, and held by its root."""
+
+    store_path: str
+    closure_bytes: int
+    exit_code: int
+    log_bytes: int
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The build did not succeed; `exit_code` is None when there was no process or a signal ended it."""
+
+    failure: nix.Failure
+    detail: str
+    exit_code: int | None
+    log_bytes: int
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The build was stopped because the caller's event was set."""
+
+    log_bytes: int
+    exit_code: int | None
+
+
+class SwitchFailed(Exception):
+    """Nix could not be asked, or did not do it; `detail` is its last line, 500 characters at most."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class _Halted(Exception):
+    """The stop event was set while Nix was asked something."""
+
+
+# --- one process
+
+
+class _Pipe:
+    """The reading end of a pipe: each chunk goes to `sink` as it comes; `closed` is set when there is no more.
+
+    Pipes of our own, because asyncio's `wait()` may last as long as a grandchild keeps its pipes open.
+    """
+
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
+        self._end, self.writing_end = os.pipe()
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self.closed = asyncio.Event()
+        self.heard_at = self._loop.time()
+        os.set_blocking(self._end, False)
+        self._loop.add_reader(self._end, self._read)
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            if chunk := os.read(self._end, CHUNK_BYTES):
+                self.heard_at = self._loop.time()
+                self._sink(chunk)
+            else:
+                self.close()
+
+    def close(self) -> None:
+        if not self.closed.is_set():
+            self._loop.remove_reader(self._end)
+            os.close(self._end)
+            self.closed.set()
+
+
+async def supervise(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    output: Callable[[bytes], None],
+    timeout_s: float,
+    silent_timeout_s: float | None = None,
+    stop: asyncio.Event | None = None,
+    enough: asyncio.Event | None = None,
+    stdout_bytes: int = CHUNK_BYTES,
+) -> tuple[Ended, bytes]:
+    """Runs a process to its end, and says how it ended and what it printed (`stdout_bytes` at most).
+
+    What it writes to stderr goes to `output` chunk by chunk. It is ended early when `stop` is set ("stopped"), when
+    `enough` is set ("log_limit"), and by the two time limits: TERM to its group, KILL after 5 s. A cancelled caller
+    waits for that too. OSError when it cannot be started.
+    """
+    if stop is not None and stop.is_set():
+        return Ended(None, None, "stopped"), b""
+    printed = bytearray()
+    out, err = _Pipe(lambda chunk: printed.extend(chunk[: stdout_bytes - len(printed)])), _Pipe(output)
+    try:
+        process = await _started(argv, env, cwd, out, err)
+        try:
+            wishes: dict[Cause, asyncio.Event | None] = {"stopped": stop, "log_limit": enough}
+            cause = await _cause(process, err, timeout_s, silent_timeout_s, wishes)
+            if cause != "exit":
+                await _end(process)
+        except BaseException:
+            await _in_any_case(_end(process))
+            raise
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await asyncio.gather(out.closed.wait(), err.closed.wait())
+    finally:
+        out.close()
+        err.close()
+    code = process.returncode
+    assert code is not None
+    return Ended(code if code >= 0 else None, -code if code < 0 else None, cause), bytes(printed)
+
+
+async def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: _Pipe, err: _Pipe) -> Process:
+    """The process, in a session of its own. A caller that is cancelled meanwhile does not lose it."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=DEVNULL,
+            stdout=out.writing_end,
+            stderr=err.writing_end,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await _in_any_case(_end(await _in_any_case(starting)))
+        raise
+    finally:
+        os.close(out.writing_end)
+        os.close(err.writing_end)
+
+
+async def _cause(
+    process: Process,
+    heard: _Pipe,
+    timeout_s: float,
+    silent_timeout_s: float | None,
+    wishes: Mapping[Cause, asyncio.Event | None],
+) -> Cause:
+    """Waits until the process has ended or is to be ended, and says why."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    waits = {asyncio.ensure_future(event.wait()): cause for cause, event in wishes.items() if event is not None}
+    exited = asyncio.ensure_future(process.wait())
+    try:
+        while True:
+            silence = deadline if silent_timeout_s is None else heard.heard_at + silent_timeout_s
+            left_s = min(deadline, silence) - loop.time()
+            if left_s <= 0:
+                return "timeout" if deadline <= silence else "silent_timeout"
+            await asyncio.wait([exited, *waits], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if exited.done():
+                return "exit"
+            for wish, cause in waits.items():
+                if wish.done():
+                    return cause
+    finally:
+        for task in (exited, *waits):
+            task.cancel()
+
+
+async def _end(process: Process) -> None:
+    """TERM to the process and its group; KILL for what is left of it as soon as it has gone, after 5 s at most."""
+    if process.returncode is None:
+        _signal(process.pid, signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_S):
+            await process.wait()
+    _signal(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+async def _in_any_case(doing: Awaitable[T]) -> T:
+    """Waits for the end of `doing` however often the caller is cancelled; the caller raises again itself."""
+    task = asyncio.ensure_future(doing)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
+
+
+# --- Nix
+
+
+class Nix:
+    """Everything Purser asks of Nix: builds, checks, switches, and the ends of all three."""
+
+    missing = nix.HOW_TO_INSTALL
+
+    def __init__(
+        self,
+        *,
+        program: str,
+        expression: Path | None,
+        options: Sequence[str],
+        inherited: Mapping[str, str],
+        data_dir: Path,
+        timeout_s: float,
+        silent_timeout_s: float,
+        log_limit_bytes: int,
+    ) -> None:
+        self._program = os.path.abspath(program) if "/" in program else program
+        self._expression = None if expression is None else expression.absolute()
+        self._options = list(options)
+        self._inherited = dict(inherited)
+        self._data_dir = data_dir.absolute()
+        self._timeout_s = timeout_s
+        self._silent_timeout_s = silent_timeout_s
+        self._log_limit_bytes = log_limit_bytes
+        self._switching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def available(self) -> bool:
+        """True when the programs are there; otherwise `missing` says how to install them."""
+        try:
+            return all(map(self._path_of, ("nix-build", "nix-store", "nix-env")))
+        except FileNotFoundError:
+            return False
+
+    async def build(
+        self,
+        package_id: int,
+        attempt_id: int,
+        name: str,
+        version: str,
+        *,
+        stop: asyncio.Event,
+        on_log: Callable[[], None] | None = None,
+    ) -> Built | Failed | Stopped:
+        """Builds one package into the store and holds it there by a root; the log grows while it runs.
+
+        A path that was built before and has since been damaged is built again: Nix alone would call it done.
+        """
+        held = self._roots(package_id)
+        tmpdir = self._data_dir / "tmp" / str(attempt_id)
+        outcome: Built | Failed | Stopped | None = None
+        try:
+            with AttemptLog(self._folder("logs") / f"{attempt_id}.log", self._log_limit_bytes, on_log) as attempt:
+                tmpdir.mkdir(parents=True, exist_ok=True)
+                outcome = await self._build(package_id, name, version, tmpdir, attempt, stop)
+        except OSError as error:
+            outcome = Failed(*nix.refused_start(error, self._program), exit_code=None, log_bytes=0)
+        finally:
+            await _in_any_case(asyncio.to_thread(remove_tree, tmpdir))
+            if not isinstance(outcome, Built) and not held:
+                self._let_go(package_id)
+        return outcome
+
+    async def verify(self, store_path: str) -> bool:
+        """True when the path is in the store and unchanged; SwitchFailed when Nix could not look."""
+        try:
+            return await self._verified([store_path])
+        except OSError as error:
+            raise SwitchFailed(nix.refused_start(error, self._program)[1]) from error
+
+    async def switch(self, name: str, store_path: str, *, timeout_s: float = 30) -> int:
+        """Makes the path the current one of the name's profile; the generation's number, read back from the profile."""
+        async with self._lock(name):
+            try:
+                profile = self._folder("profiles", name) / "current"
+                words = nix.switch_command(self._path_of("nix-env"), profile, store_path)
+                ended, _, said = await self._ask(words, timeout_s=timeout_s)
+            except OSError as error:
+                raise SwitchFailed(nix.refused_start(error, self._program)[1]) from error
+            now = self.current(name)
+            if now is None or now[0] != store_path:
+                late = f"nix-env did not end within {timeout_s:g} s." if ended.cause == "timeout" else ""
+                raise SwitchFailed(late or nix.short(said.last_line) or "nix-env did not switch the profile.")
+            await asyncio.to_thread(os.sync)
+            return now[1]
+
+    def profile(self, name: str) -> Path:
+        """The symlink that always points at the active version; a folder for each name, so that none meet."""
+        return self._data_dir / "profiles" / name / "current"
+
+    def current(self, name: str) -> tuple[str, int] | None:
+        """What the profile points at: store path and generation; None when there is none."""
+        profile = self.profile(name)
+        try:
+            link = os.readlink(profile)
+            number = nix.LINK_NUMBER.fullmatch(link)
+            return None if number is None else (os.readlink(profile.with_name(link)), int(number[1]))
+        except OSError:
+            return None
+
+    async def forget(self, package_id: int, name: str, store_path: str | None) -> None:
+        """Lets the garbage collector have a package: its root goes, and the generations that are not current."""
+        self._let_go(package_id)
+        if store_path is None:
+            return
+        async with self._lock(name):
+            current = self.current(name)
+            kept = None if current is None else current[1]
+            old = [number for number, path in self._generations(name) if path == store_path and number != kept]
+            if not old:
+                return
+            try:
+                words = nix.delete_generations_command(self._path_of("nix-env"), self.profile(name), old)
+                ended, _, said = await self._ask(words)
+            except OSError as error:
+                log.warning("old generations stay", extra={"package": name, "detail": str(error)})
+                return
+            if ended.exit_code != 0:
+                log.warning("old generations stay", extra={"package": name, "detail": said.last_line})
+
+    async def recover(self) -> int:
+        """Ends what a former process left running, then clears its temporary folders; how many were ended."""
+        folder = self._data_dir / "tmp"
+        ended = await asyncio.to_thread(end_survivors, folder)
+        await asyncio.to_thread(remove_tree, folder)
+        return ended
+
+    # one build
+
+    async def _build(
+        self, package_id: int, name: str, version: str, tmpdir: Path, attempt: AttemptLog, stop: asyncio.Event
+    ) -> Built | Failed | Stopped:
+        root = self._folder("roots") / str(package_id)
+        expression, options, env = self._evaluation(tmpdir)
+        words = nix.build_command(self._path_of("nix-build"), expression, name, version, root, options)
+        try:
+            for repair in ([], ["--repair"]):
+                found = await self._run(words + repair, env, tmpdir, attempt, stop)
+                if not isinstance(found, str):
+                    return found
+                closure = await self._closure(found, stop)
+                if await self._verified(closure, stop):
+                    closure_bytes = await self._size(closure, stop)
+                    await self._hold(found, root, stop)
+                    await asyncio.to_thread(os.sync)
+                    return Built(found, closure_bytes, 0, attempt.size_bytes)
+        except _Halted:
+            return Stopped(attempt.size_bytes, None)
+        except SwitchFailed as error:
+            return Failed("unknown", error.detail, 0, attempt.size_bytes)
+        return Failed("damaged", f"{found} is damaged, and could not be repaired.", 0, attempt.size_bytes)
+
+    async def _run(
+        self, words: Sequence[str], env: Mapping[str, str], tmpdir: Path, attempt: AttemptLog, stop: asyncio.Event
+    ) -> str | Failed | Stopped:
+        """One nix-build; the store path when it succeeded."""
+        ended, printed = await supervise(
+            words,
+            env=env,
+            cwd=tmpdir,
+            output=attempt.hear,
+            timeout_s=self._timeout_s,
+            silent_timeout_s=self._silent_timeout_s,
+            stop=stop,
+            enough=attempt.enough,
+        )
+        attempt.finish()
+        if ended.signal is not None:
+            await asyncio.to_thread(end_survivors, tmpdir)
+        if ended.cause == "stopped":
+            return Stopped(attempt.size_bytes, ended.exit_code)
+        if attempt.error is not None:
+            refusal = nix.refused_start(attempt.error, "The log")
+            return Failed(*refusal, exit_code=ended.exit_code, log_bytes=attempt.size_bytes)
+        if ended.cause != "exit" or ended.exit_code != 0:
+            judged = nix.classify(ended, attempt.reader)
+            return Failed(*judged, exit_code=ended.exit_code, log_bytes=attempt.size_bytes)
+        paths = printed.decode().split()
+        if len(paths) != 1:
+            detail = f"The expression gives {len(paths)} packages for this name and version; it must give one."
+            return Failed("evaluation", detail, 0, attempt.size_bytes)
+        return paths[0]
+
+    def _evaluation(self, tmpdir: Path) -> tuple[Path, list[str], dict[str, str]]:
+        """Expression, options and environment of a build; the bundled expression may read nothing but <nixpkgs>."""
+        # Nix holds a whole line in memory, however long, and this is its only bound
+        options = [*self._options, "--option", "max-build-log-size", str(self._log_limit_bytes)]
+        env = self._environment(tmpdir)
+        if self._expression is not None:
+            return self._expression, options, env
+        candidates = nix.nixpkgs_candidates(self._options, self._inherited)
+        found = next((place.resolve() for place in candidates if place.exists()), None)
+        if found is not None:
+            env.pop("NIX_PATH", None)  # every place it names could be read too
+        return _DEFAULT, nix.restricted(_DEFAULT, found) + options, env
+
+    async def _hold(self, store_path: str, root: Path, stop: asyncio.Event) -> None:
+        """Makes sure that `root` is the root: nix-build names the link ROOT-bin when the default output is "bin"."""
+        if store_path not in map(os.readlink, self._roots(root.name)[:1]):
+            await self._answer(nix.hold_command(self._path_of("nix-store"), store_path, root), stop)
+        for other in self._roots(root.name)[1:]:
+            os.unlink(other)
+
+    # what Nix is asked
+
+    async def _verified(self, store_paths: Sequence[str], stop: asyncio.Event | None = None) -> bool:
+        for some in _portions(store_paths):
+            ended, _, said = await self._ask(nix.verify_command(self._path_of("nix-store"), some), stop=stop)
+            if ended.exit_code != 0:
+                if ended.cause == "exit" and nix.says_damaged(said):
+                    return False
+                raise SwitchFailed(nix.short(said.last_line) or "nix-store could not verify the path.")
+        return True
+
+    async def _closure(self, store_path: str, stop: asyncio.Event) -> list[str]:
+        return await self._answer(nix.closure_command(self._path_of("nix-store"), store_path), stop)
+
+    async def _size(self, store_paths: Sequence[str], stop: asyncio.Event) -> int:
+        program = self._path_of("nix-store")
+        answers = [await self._answer(nix.size_command(program, some), stop) for some in _portions(store_paths)]
+        return sum(int(size) for answer in answers for size in answer)
+
+    async def _answer(self, words: Sequence[str], stop: asyncio.Event) -> list[str]:
+        ended, printed, said = await self._ask(words, stop=stop)
+        if ended.exit_code != 0:
+            raise SwitchFailed(nix.short(said.last_line) or f"{words[0]} did not answer.")
+        return printed.decode().split()
+
+    async def _ask(
+        self, words: Sequence[str], *, timeout_s: float = ASK_S, stop: asyncio.Event | None = None
+    ) -> tuple[Ended, bytes, LogReader]:
+        """Runs one of Nix's small programs: how it ended, what it printed, and what it said."""
+        said = LogReader()
+        tmpdir = self._folder("tmp")
+
+        def hear(chunk: bytes) -> None:
+            said.feed(chunk)
+
+        ended, printed = await supervise(
+            words,
+            env=self._environment(tmpdir),
+            cwd=tmpdir,
+            output=hear,
+            timeout_s=timeout_s,
+            stop=stop,
+            stdout_bytes=CLOSURE_BYTES,
+        )
+        said.close()
+        if ended.cause == "stopped":
+            raise _Halted
+        return ended, printed, said
+
+    def _environment(self, tmpdir: Path) -> dict[str, str]:
+        return nix.environment(self._inherited, home=self._folder("home"), tmpdir=tmpdir)
+
+    def _path_of(self, program: str) -> str:
+        """Where one of Nix's programs is; FileNotFoundError when it is nowhere."""
+        wanted = self._program if program == "nix-build" else str(Path(self._program).with_name(program))
+        path = self._inherited.get("PATH", os.defpath)
+        found = shutil.which(wanted, path=path) or (program != "nix-build" and shutil.which(program, path=path))
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), wanted)
+        return found
+
+    # what lies on disk
+
+    def _folder(self, *names: str) -> Path:
+        folder = self._data_dir.joinpath(*names)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _roots(self, package_id: int) -> list[Path]:
+        folder = self._data_dir / "roots"
+        return [link for link in (folder / str(package_id), *folder.glob(f"{package_id}-*")) if link.is_symlink()]
+
+    def _let_go(self, package_id: int) -> None:
+        for link in self._roots(package_id):
+            link.unlink(missing_ok=True)
+
+    def _generations(self, name: str) -> list[tuple[int, str]]:
+        links = self.profile(name).parent.glob("current-*-link")
+        numbered = [(nix.LINK_NUMBER.fullmatch(link.name), link) for link in links]
+        return [(int(number[1]), os.readlink(link)) for number, link in numbered if number]
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        lock = self._switching.get(name)
+        if lock is None:
+            lock = self._switching[name] = asyncio.Lock()
+        return lock
+
+
+def _portions(store_paths: Sequence[str]) -> list[Sequence[str]]:
+    return [store_paths[start : start + PATHS_AT_ONCE] for start in range(0, len(store_paths), PATHS_AT_ONCE)]

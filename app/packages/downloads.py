@@ -1,0 +1,137 @@
+"""Takes download attempts off the queue, has them built, and records what became of them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from app.db import Database, Tx
+from app.errors import NoSpace, Unavailable
+from app.jobs import Worker, first_of
+from app.packages import service
+from app.packages.builder import Built, Failed, Nix, Stopped
+from app.packages.service import Removed
+from app.packages.structs import Queued
+from app.values import later
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger("purser.packages")
+
+LEASE_S = 60.0
+RETRY_S = 5.0
+
+
+class Downloads:
+    """The builds of this process. `start` first settles what a former process left behind."""
+
+    def __init__(self, database: Database, nix: Nix, data_dir: Path, concurrency: int) -> None:
+        self._database = database
+        self._nix = nix
+        self._data_dir = data_dir
+        self._concurrency = concurrency
+        self._stops: dict[int, asyncio.Event] = {}
+        self._worker: Worker | None = None
+
+    async def start(self) -> None:
+        """Ends surviving processes, marks their attempts interrupted, clears leftovers, then begins to build."""
+        ended = await self._nix.recover()
+        interrupted = await self._database.write(service.interrupt_running)
+        if ended or interrupted:
+            log.warning("a former run was cut off", extra={"processes": ended, "attempts": interrupted})
+        await self._sweep()
+        self._worker = worker = Worker("downloads", self._claim, self._run, concurrency=self._concurrency)
+        self._database.subscribe(service.QUEUED, lambda _: worker.bell.ring())
+        self._database.subscribe(service.CANCELLED, lambda attempt_id: self._stop_of(attempt_id).set())
+
+    async def stop(self) -> None:
+        """Stops the running builds; they end as interrupted and are queued again for the next start."""
+        if self._worker is None:
+            return
+        self._worker.stopping.set()
+        for stop in self._stops.values():
+            stop.set()
+        await self._worker.stop()
+
+    @property
+    def running(self) -> bool:
+        """True while queued attempts are taken up."""
+        return self._worker is not None and not self._worker.stopping.is_set()
+
+    def log_path(self, attempt_id: int) -> Path:
+        """Where the attempt's log is, once there is one."""
+        return self._data_dir / "logs" / f"{attempt_id}.log"
+
+    async def clear(self, removed: Removed) -> None:
+        """Takes a deleted package's root, profile generations and logs off the disk."""
+        await self._nix.forget(removed.package_id, removed.name, removed.store_path)
+        for attempt_id in removed.attempt_ids:
+            self.log_path(attempt_id).unlink(missing_ok=True)
+
+    async def _sweep(self) -> None:
+        """Clears what a deletion left on disk when the service died right after it."""
+        roots = _numbers(self._data_dir / "roots", "")
+        for package_id in sorted(set(roots) - await self._database.read(service.existing, roots)):
+            await self._nix.forget(package_id, "", None)
+        logs = _numbers(self._data_dir / "logs", ".log")
+        for attempt_id in set(logs) - await self._database.read(service.existing_attempts, logs):
+            self.log_path(attempt_id).unlink(missing_ok=True)
+
+    def _stop_of(self, attempt_id: int) -> asyncio.Event:
+        """The attempt's stop signal; a cancel may arrive before the build has begun."""
+        return self._stops.setdefault(attempt_id, asyncio.Event())
+
+    async def _claim(self) -> Queued | None:
+        return await self._database.write(service.claim_attempt, later(LEASE_S))
+
+    async def _run(self, queued: Queued) -> None:
+        stop = self._stop_of(queued.id)
+        if self._worker is None or self._worker.stopping.is_set():
+            stop.set()
+        renewing = asyncio.create_task(self._keep_lease(queued.id))
+        log.info("download", extra={"package": f"{queued.name} {queued.version}", "attempt": queued.id})
+        try:
+            ended = await self._nix.build(queued.package_id, queued.id, queued.name, queued.version, stop=stop)
+        finally:
+            renewing.cancel()
+            self._stops.pop(queued.id, None)
+        log.info("download ended", extra={"attempt": queued.id, "outcome": type(ended).__name__.lower()})
+        await self._record(queued.id, ended)
+
+    async def _record(self, attempt_id: int, ended: Built | Failed | Stopped) -> None:
+        if isinstance(ended, Built):
+            await self._surely(service.succeed, attempt_id, ended.store_path, ended.closure_bytes, ended.log_bytes)
+        elif isinstance(ended, Failed):
+            await self._surely(service.fail, attempt_id, ended.failure, ended.detail, ended.exit_code, ended.log_bytes)
+        else:
+            await self._surely(service.stop, attempt_id, ended.log_bytes)
+
+    async def _surely(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Writes an outcome although the disk may be full for a while; a stop leaves it to the next start."""
+        assert self._worker is not None
+        while True:
+            try:
+                await self._database.write(fn, *args, **kwargs)
+                return
+            except (NoSpace, Unavailable) as error:
+                log.error("an outcome cannot be written for now", extra={"detail": error.detail})
+                if self._worker.stopping.is_set():
+                    return
+            await first_of(self._worker.stopping.wait(), timeout_s=RETRY_S)
+
+    async def _keep_lease(self, attempt_id: int) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            with suppress(NoSpace, Unavailable):
+                await self._database.write(service.renew_lease, attempt_id, later(LEASE_S))
+
+
+def _numbers(folder: Path, suffix: str) -> list[int]:
+    """The numbers that name the entries of a folder; none when there is no folder."""
+    if not folder.is_dir():
+        return []
+    names = [entry.name.removesuffix(suffix) for entry in folder.iterdir() if entry.name.endswith(suffix)]
+    return [int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 19]

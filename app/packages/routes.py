@@ -1,0 +1,166 @@
+"""Packages over HTTP: /api/v1/packages."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from app.packages import service
+from app.packages.downloads import Downloads
+from app.packages.structs import (
+    Activated,
+    Activation,
+    Attempt,
+    Cancelling,
+    Download,
+    LogQuery,
+    Package,
+    PackageCreate,
+    PackageFilter,
+    shown,
+)
+from app.packages.switching import Switching
+from app.values import Paging
+from app.web.access import actor, database, etag, if_match, location, route
+from app.web.codec import Reply, body, query, respond
+from app.web.paging import listing, position
+
+_TEXT = "text/plain; charset=utf-8"
+_CHUNK_BYTES = 65536
+
+
+class Works(NamedTuple):
+    """The room's workers, as `app.main` hands them over."""
+
+    downloads: Downloads
+    switching: Switching
+
+
+def _works(request: Request) -> Works:
+    return cast(Works, request.app.state.packages)
+
+
+def _id(request: Request) -> int:
+    return cast(int, request.path_params["id"])
+
+
+async def index(request: Request) -> Response:
+    wanted = query(request, PackageFilter)
+    after = position(request, wanted, tuple[str, int])
+    db = database(request)
+    return await listing(
+        request,
+        wanted,
+        rows=lambda limit: db.read(service.page, wanted, after, limit),
+        total=lambda: db.read(service.count, wanted),
+        at=lambda package: (package.name, package.id),
+    )
+
+
+async def create(request: Request) -> Response:
+    new = await body(request, PackageCreate)
+    package = await database(request).write(service.create, actor(request), new)
+    return respond(package, 201, location(request, f"/packages/{package.id}"), etag(1))
+
+
+async def show(request: Request) -> Response:
+    row = await database(request).read(service.row, _id(request))
+    return respond(shown(row), 200, etag(row.revision))
+
+
+async def remove(request: Request) -> Response:
+    removed = await database(request).write(service.remove, actor(request), _id(request), if_match(request))
+    await _works(request).downloads.clear(removed)
+    return respond(None, 204)
+
+
+async def download(request: Request) -> Response:
+    answer = await database(request).write(service.download, actor(request), _id(request))
+    return respond(answer, 202 if answer.attempt is not None else 200)
+
+
+async def cancel(request: Request) -> Response:
+    return respond(await database(request).write(service.cancel, actor(request), _id(request)), 202)
+
+
+async def activate(request: Request) -> Response:
+    return respond(await _works(request).switching.activate(actor(request), _id(request)))
+
+
+async def rollback(request: Request) -> Response:
+    return respond(await _works(request).switching.rollback(actor(request), _id(request)))
+
+
+async def attempts(request: Request) -> Response:
+    paging = query(request, Paging)
+    after = position(request, paging, int) or 0
+    db, package_id = database(request), _id(request)
+    return await listing(
+        request,
+        paging,
+        rows=lambda limit: db.read(service.attempts, package_id, after=after, limit=limit),
+        total=lambda: db.read(service.count_attempts, package_id),
+        at=lambda attempt: attempt.number,
+    )
+
+
+async def activations(request: Request) -> Response:
+    paging = query(request, Paging)
+    after = position(request, paging, int) or 0
+    db, package_id = database(request), _id(request)
+    return await listing(
+        request,
+        paging,
+        rows=lambda limit: db.read(service.activations, package_id, after=after, limit=limit),
+        total=lambda: db.read(service.count_activations, package_id),
+        at=lambda activation: activation.id,
+    )
+
+
+async def log(request: Request) -> Response:
+    wanted = query(request, LogQuery)
+    attempt = await database(request).read(service.logged_attempt, _id(request), wanted.attempt)
+    path = _works(request).downloads.log_path(attempt.id) if attempt else None
+    if path is None or not path.is_file():
+        return Reply(b"", 200, [(b"content-type", _TEXT.encode())])
+    if wanted.offset is None:
+        return FileResponse(path, media_type=_TEXT)
+    size = path.stat().st_size
+    length = max(0, size - wanted.offset)
+    return StreamingResponse(
+        _part(path, wanted.offset, length), media_type=_TEXT, headers={"content-length": str(length)}
+    )
+
+
+async def _part(path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(path, "rb") as file:
+        await file.seek(offset)
+        while length > 0 and (chunk := await file.read(min(length, _CHUNK_BYTES))):
+            length -= len(chunk)
+            yield chunk
+
+
+ROUTES = (
+    route("GET", "/packages", index, "packages:read", reach="all", query=PackageFilter, answer=list[Package]),
+    route("POST", "/packages", create, "packages:write", reach="all", body=PackageCreate, answer=Package, status=201),
+    route("GET", "/packages/{id}", show, "packages:read", reach="all", answer=Package),
+    route("DELETE", "/packages/{id}", remove, "packages:write", reach="all", status=204),
+    route("POST", "/packages/{id}/download", download, "packages:build", reach="all", answer=Download, status=202),
+    route("POST", "/packages/{id}/cancel", cancel, "packages:build", reach="all", answer=Cancelling, status=202),
+    route("POST", "/packages/{id}/activate", activate, "packages:activate", reach="all", answer=Activated),
+    route("POST", "/packages/{id}/rollback", rollback, "packages:activate", reach="all", answer=Activated),
+    route("GET", "/packages/{id}/attempts", attempts, "packages:read", reach="all", query=Paging, answer=list[Attempt]),
+    route(
+        "GET",
+        "/packages/{id}/activations",
+        activations,
+        "packages:read",
+        reach="all",
+        query=Paging,
+        answer=list[Activation],
+    ),
+    route("GET", "/packages/{id}/log", log, "packages:read", reach="all", query=LogQuery),
+)

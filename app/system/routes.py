@@ -1,0 +1,38 @@
+"""Health, readiness, version."""
+
+import platform
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.system import service
+from app.system.structs import Health, Hello, Readiness, Version
+from app.web.access import PUBLIC, SIGNED_IN, database, route
+from app.web.codec import respond
+
+
+async def health(request: Request) -> Response:
+    return respond(Health())
+
+
+async def ready(request: Request) -> Response:
+    answer = service.readiness(database(request), builder=request.app.state.packages.downloads.running)
+    return respond(answer, 200 if answer.status == "ok" else 503)
+
+
+async def hello(request: Request) -> Response:
+    return respond(Hello())
+
+
+async def version(request: Request) -> Response:
+    return respond(service.version(__version__, platform.python_version(), database(request)))
+
+
+ROOT_ROUTES = (
+    route("GET", "/health", health, PUBLIC, answer=Health),
+    route("GET", "/livez", health, PUBLIC, answer=Health),
+    route("GET", "/readyz", ready, PUBLIC, answer=Readiness),
+    route("GET", "/hello", hello, PUBLIC, answer=Hello),
+)
+ROUTES = (route("GET", "/version", version, SIGNED_IN, answer=Version),)

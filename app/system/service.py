@@ -1,0 +1,23 @@
+"""What runs here, and whether it can do its work: no I/O, for probes call it every second."""
+
+from app.db import Database
+from app.errors import Unavailable
+from app.system.structs import Readiness, Version
+
+
+def readiness(database: Database, *, builder: bool) -> Readiness:
+    """`ok` when everything the appliance is for can be done now."""
+    checks = {
+        "database": "ok" if database.writable else "not writable",
+        "schema": "ok" if database.schema > 0 else "not migrated",
+        "builder": "ok" if builder else "not running",
+    }
+    ready = all(check == "ok" for check in checks.values())
+    return Readiness("ok" if ready else "unavailable", checks)
+
+
+def version(release: str, python: str, database: Database) -> Version:
+    """The versions of Purser, Python and the engine."""
+    if not database.engine:
+        raise Unavailable("The database is not open.")
+    return Version(release, python, database.engine, database.schema, database.dialect)

@@ -1,0 +1,208 @@
+"""The guard on the route line: who calls, may they, what the handler answered, and the audit of it all."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app.actor import Actor, Call, Identity
+from app.db import Database
+from app.errors import Forbidden, Invalid, PreconditionFailed, PurserError, Unauthorized
+from app.permissions import Reach, reaches
+from app.web.codec import BODY_LIMIT_BYTES, ClientGone, Header, no_query, raw_body, too_large
+from app.web.problems import internal, problem
+from app.web.router import starlette_path
+
+log = logging.getLogger("purser.web")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+PUBLIC = "PUBLIC"
+SIGNED_IN = "SIGNED_IN"
+_COMMON: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class RouteLine(msgspec.Struct, frozen=True):
+    """One line of a room's table of contents: what is called, what it takes and answers, and who may."""
+
+    method: str
+    path: str
+    handler: Handler
+    permission: str
+    reach: Reach = "own"
+    body: Any = None
+    """The struct of the body; None: it takes none, and a body other than `{}` is refused."""
+    query: Any = None
+    """The struct of the query string; None: any parameter is refused."""
+    answer: Any = None
+    status: int = 200
+    anonymous: bool = False
+    """True: a call without a credential is let through to the handler, which judges for itself."""
+
+
+def route(method: str, path: str, handler: Handler, permission: str, **more: Any) -> RouteLine:
+    """A route line; `more` are RouteLine's further fields."""
+    return RouteLine(method, path, handler, permission, **more)
+
+
+class Credential(msgspec.Struct, gc=False):
+    """What a call said about itself, as the middleware read it from the headers."""
+
+    call: Call
+    secret: str | None = None
+    """The text after `Token ` or `Bearer `."""
+    local: bool = False
+    """True for a loopback or Unix socket peer with nothing in between."""
+    content_length: int | None = 0
+    """None: a body of unknown length follows."""
+
+
+class Desk(Protocol):
+    """What the guard needs from the rooms; `app.main` hands it over."""
+
+    def known(self, secret: str) -> Identity | None:
+        """The identity when it is cached and holds."""
+
+    async def identify(self, credential: Credential) -> Identity:
+        """Looks the caller up. Unauthorized says why not."""
+
+    def seen(self, call: Call, who: Identity | None, status: int, refusal: PurserError | None) -> None:
+        """Hears of every call that carried a credential, but successful changes, whose row is in their transaction."""
+
+
+class Guarded(Route):
+    """A Starlette route whose endpoint is an ASGI object: guard, handler, answer, audit."""
+
+    def __init__(self, line: RouteLine, desk: Desk) -> None:
+        super().__init__(starlette_path(line.path), Endpoint(line, desk), methods=[line.method], name=line.path)
+        self.line = line
+
+
+class Endpoint:
+    """Serves one route line; every answer of the API leaves through here."""
+
+    def __init__(self, line: RouteLine, desk: Desk) -> None:
+        self.line = line
+        self.desk = desk
+        self._guarded = line.permission not in (PUBLIC, SIGNED_IN)
+        self._changes = line.method not in ("GET", "HEAD", "*")
+        self._takes_body = line.method in _WITH_BODY
+        self._accepted: Header = (b"x-accepted-scopes", line.permission.encode() if self._guarded else b"")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Only a failure to send what has begun is raised."""
+        credential: Credential = scope["credential"]
+        call = credential.call
+        call.route = self.line.path
+        call.status = self.line.status
+        scope["identity"] = None
+        refusal: PurserError | None = None
+        try:
+            response = await self._answer(Request(scope, receive, send), credential)
+        except PurserError as error:
+            refusal = error
+            response = problem(error, call.request_id)
+        except ClientGone:
+            log.info("the client went away", extra={"request_id": call.request_id, "route": call.route})
+            return
+        except Exception as error:
+            log.error("internal error", exc_info=error, extra={"request_id": call.request_id, "route": call.route})
+            response = internal(call.request_id)
+        who: Identity | None = scope["identity"]
+        status = response.status_code
+        if credential.secret is not None and not (self._changes and status < 400):
+            self.desk.seen(call, who, status, refusal)
+        headers = response.raw_headers
+        headers += _COMMON
+        headers.append((b"x-request-id", call.request_id.encode()))
+        if who is not None:
+            headers.append(self._accepted)
+            if who.token_id is not None:
+                headers.append((b"x-token-expires", (who.expires_at or "never").encode()))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, credential: Credential) -> Response:
+        line = self.line
+        secret = credential.secret
+        if secret is not None:
+            await self._identify(request, credential, secret)
+        if line.permission != PUBLIC:
+            self._guard(request.scope["identity"], secret)
+        if self._takes_body:
+            await self._check_body(request, credential)
+        if line.query is None and request.scope["query_string"]:
+            no_query(request)
+        return await line.handler(request)
+
+    async def _identify(self, request: Request, credential: Credential, secret: str) -> None:
+        try:
+            request.scope["identity"] = self.desk.known(secret) or await self.desk.identify(credential)
+        except Unauthorized:
+            if self.line.permission != PUBLIC:
+                raise
+
+    def _guard(self, who: Identity | None, secret: str | None) -> None:
+        if who is None:
+            if self.line.anonymous and secret is None:
+                return
+            raise Unauthorized("A token is required: send `Authorization: Token …`.")
+        if not self._guarded:
+            return
+        required = self.line.permission
+        reach = who.permissions.reach(required)
+        if reach is None or not reaches(reach, self.line.reach):
+            held = who.permissions.held()
+            raise Forbidden(f"This needs {required}.", required=[required], reach=self.line.reach, held=held)
+
+    async def _check_body(self, request: Request, credential: Credential) -> None:
+        """Refuses a body over the limit before it is read, and any body on a route that takes none."""
+        length = credential.content_length
+        if length is not None and length > BODY_LIMIT_BYTES:
+            raise too_large(BODY_LIMIT_BYTES)
+        if self.line.body is None and length != 0 and (await raw_body(request)).strip() not in (b"", b"{}"):
+            raise Invalid("This takes no body.")
+
+
+def database(request: Request) -> Database:
+    """The application's database."""
+    return cast(Database, request.app.state.db)
+
+
+def actor(request: Request) -> Actor:
+    """Who acts in this request; the guard has let them through."""
+    who: Identity | None = request.scope["identity"]
+    if who is None:
+        raise Unauthorized("A token is required: send `Authorization: Token …`.")
+    return Actor(who, request.scope["credential"].call)
+
+
+def credential(request: Request) -> Credential:
+    """What the call said about itself: for the few handlers that judge an anonymous caller."""
+    return cast(Credential, request.scope["credential"])
+
+
+def if_match(request: Request) -> int | None:
+    """The revision that If-Match demands; None when it demands none. PreconditionFailed for what is no revision."""
+    wanted = request.headers.get("if-match")
+    if wanted is None or wanted.strip() == "*":
+        return None
+    text = wanted.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise PreconditionFailed("If-Match names no revision of this resource.")
+    return int(text)
+
+
+def etag(revision: int) -> Header:
+    """The ETag header of a resource: its revision."""
+    return (b"etag", b'"%d"' % revision)
+
+
+def location(request: Request, path: str) -> Header:
+    """The Location header of something under the API, where the application is mounted."""
+    return (b"location", f"{request.scope.get('root_path', '')}/api/v1{path}".encode())

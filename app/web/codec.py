@@ -1,0 +1,179 @@
+"""JSON at the door: bodies and query strings become structs, structs become answers. Hostile input is a 400 here."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import Invalid, TooLarge
+
+T = TypeVar("T")
+Header = tuple[bytes, bytes]
+
+BODY_LIMIT_BYTES = 2**20
+_MOST_PARAMETERS = 50
+_JSON_TYPE: Header = (b"content-type", b"application/json")
+_encode = msgspec.json.Encoder().encode
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+
+class ClientGone(Exception):
+    """The client went away before its request was read; there is nobody to answer."""
+
+
+class Reply(Response):
+    """A whole answer with its headers as bytes: what `starlette.Response` is, without the work of building them."""
+
+    def __init__(self, body: bytes, status: int = 200, headers: Sequence[Header] = ()) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [*headers]
+        if status != 204:
+            self.raw_headers.append((b"content-length", b"%d" % len(body)))
+
+
+def respond(answer: object, status: int = 200, *headers: Header) -> Reply:
+    """The answer as JSON; with status 204 it has no body."""
+    if status == 204:
+        return Reply(b"", 204, headers)
+    return Reply(_encode(answer), status, (_JSON_TYPE, *headers))
+
+
+async def raw_body(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:
+    """The whole body; TooLarge as soon as it grows beyond the limit, whatever it declared."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit_bytes:
+            raise too_large(limit_bytes)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
+
+
+async def body(request: Request, kind: type[T]) -> T:
+    """The request's JSON body as a struct, whatever its content type; an empty body counts as `{}`."""
+    return decode(await raw_body(request) or b"{}", kind)
+
+
+def decode(raw: bytes, kind: type[T]) -> T:
+    """JSON text as a struct; Invalid names the field, what was expected and what came."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        found: T = decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), kind, "/") from None
+    except (ValueError, RecursionError) as error:  # malformed, bad UTF-8, nested too deeply
+        raise Invalid(_malformed(error)) from None
+    if b"\\u" in raw:
+        _refuse_unstorable(msgspec.to_builtins(found), "")
+    return found
+
+
+def _malformed(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "The body is nested too deeply."
+    if isinstance(error, UnicodeDecodeError):
+        return "The body is not UTF-8."
+    return f"The body is not JSON: {error}."
+
+
+def _refuse_unstorable(part: object, field: str) -> None:
+    """Refuses NUL and lone surrogates anywhere in the text of a body: no engine stores them alike."""
+    if isinstance(part, str):
+        if unstorable(part):
+            raise Invalid.field(field or "/", "expected text without NUL characters or lone surrogates")
+    elif isinstance(part, dict):
+        for name, member in part.items():
+            _refuse_unstorable(name, field)
+            _refuse_unstorable(member, f"{field}/{name}")
+    elif isinstance(part, list):
+        for index, member in enumerate(part):
+            _refuse_unstorable(member, f"{field}/{index}")
+
+
+def unstorable(text: str) -> bool:
+    """True for text with a NUL or a lone surrogate in it."""
+    return "\0" in text or (not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text))
+
+
+def query(request: Request, kind: type[T]) -> T:
+    """The query string as a struct; unknown, repeated and ill-typed parameters are refused by name."""
+    raw: bytes = request.scope["query_string"]
+    given = _parameters(raw) if raw else {}
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), kind, "") from None
+
+
+def no_query(request: Request) -> None:
+    """Refuses any query parameter: the route takes none."""
+    raw: bytes = request.scope["query_string"]
+    for name in _parameters(raw) if raw else ():
+        raise Invalid.field(name, "unknown query parameter")
+
+
+def _parameters(raw: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
+    except ValueError:
+        raise Invalid("The query string is not URL-encoded UTF-8, or has too many parameters.") from None
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given:
+            raise Invalid.field(name, "given more than once")
+        if unstorable(value):
+            raise Invalid.field(name, "expected text without NUL characters")
+        given[name] = value
+    return given
+
+
+def _invalid(text: str, kind: type, root: str) -> Invalid:
+    """A msgspec message as field and rule. `root` is `/` for JSON pointers, empty for parameter names."""
+    message, _, place = text.partition(" - at `")
+    names = re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", place.rstrip("`").removeprefix("$"))
+    path = [name or index for name, index in names]
+    if match := re.fullmatch(r"Object (missing required|contains unknown) field `(.*)`", message, re.DOTALL):
+        path.append(match.group(2))
+        message = "required, and missing" if match.group(1) == "missing required" else "unknown field"
+    elif "matching regex" in message and (rule := _rule(kind, path)):
+        message = f"expected {rule}"
+    else:
+        message = message[:1].lower() + message[1:]
+    field = "/".join(part.replace("~", "~0").replace("/", "~1") for part in path) if root else ".".join(path)
+    return Invalid.field(root + field, message)
+
+
+def _rule(kind: Any, path: list[str]) -> str | None:
+    """The `description` beside a field's pattern: the rule in words."""
+    for name in path:
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            kind = get_type_hints(kind, include_extras=True).get(name)
+        else:
+            kind = (*get_args(kind), None)[0]
+    pending = [kind]
+    while pending:
+        part = pending.pop()
+        if get_origin(part) is Annotated:
+            for meta in part.__metadata__:
+                if isinstance(meta, msgspec.Meta) and meta.description:
+                    return meta.description
+        pending.extend(get_args(part))
+    return None

@@ -1,0 +1,95 @@
+"""The one layer around everything: reads what a call says about itself, gives it an id, never raises."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.actor import Call
+from app.config import Network
+from app.values import new_request_id
+from app.web.access import Credential
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request being served: log lines carry it, also those of the database's thread."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+_PROXIED = frozenset({b"forwarded", b"x-forwarded-for", b"via", b"origin"})
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
+
+class Reception:
+    """Plain ASGI middleware: puts a `Credential` into the scope of every request."""
+
+    def __init__(self, app: ASGIApp, trusted_proxies: Sequence[Network] = ()) -> None:
+        self.app = app
+        self._trusted = tuple(trusted_proxies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["credential"] = self._read(scope)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
+            return
+        await self.app(scope, receive, send)
+
+    def _read(self, scope: Scope) -> Credential:
+        secret: str | None = None
+        given_id = b""
+        length: int | None = 0
+        direct = True
+        forwarded: list[str] = []
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                secret = _secret(value)
+            elif name == b"content-length":
+                length = int(value) if value.isdigit() and len(value) < 19 else None
+            elif name == b"transfer-encoding":
+                length = None
+            elif name == b"x-request-id":
+                given_id = value
+            elif name in _PROXIED:
+                direct = False
+                if name == b"x-forwarded-for":
+                    forwarded += value.decode("latin-1").split(",")
+        client = scope.get("client")
+        ip = client[0] if client else ""
+        local = direct and (not client or ip in _LOOPBACK or _is_loopback(ip))
+        if forwarded and self._trusted:
+            ip = walk(ip, forwarded, self._trusted)
+        number = given_id.decode() if _REQUEST_ID.match(given_id) else new_request_id()
+        request_id.set(number)
+        return Credential(Call(number, ip, scope["method"], scope["path"]), secret, local, length)
+
+
+def _secret(header: bytes) -> str | None:
+    """The credential of an Authorization header, `Token` and `Bearer` alike; another scheme counts as a bad one."""
+    scheme, _, secret = header.decode("latin-1").partition(" ")
+    if not scheme:
+        return None
+    return secret.strip() if scheme.lower() in ("token", "bearer") else ""
+
+
+def _is_loopback(ip: str) -> bool:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def walk(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """The client's address: from the right, past the proxies that are trusted, to the first address that is not."""
+    found = peer
+    for hop in (*reversed(forwarded), None):
+        try:
+            address = ipaddress.ip_address(found)
+        except ValueError:
+            return peer
+        if hop is None or not any(address in network for network in trusted):
+            return found
+        found = hop.strip()
+    return found

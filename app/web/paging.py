@@ -1,0 +1,71 @@
+"""Keyset paging: an opaque, signed cursor, and the Link header that carries it to the next page."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from hmac import compare_digest, digest
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import Invalid
+from app.values import Paging
+from app.web.codec import Header, respond
+
+T = TypeVar("T")
+
+_SIGNATURE_BYTES = 12
+
+
+def position(request: Request, paging: Paging, kind: type[T]) -> T | None:
+    """Where the page begins, as the previous Link said; None for the first page. Invalid when tampered with."""
+    if paging.cursor is None:
+        return None
+    try:
+        raw = urlsafe_b64decode(paging.cursor.encode() + b"=" * (-len(paging.cursor) % 4))
+        signature, text = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if not compare_digest(signature, _sign(request, text)):
+            raise ValueError
+        return msgspec.json.decode(text, type=kind)
+    except ValueError:  # also msgspec's and binascii's
+        raise Invalid.field("cursor", "expected a cursor that a Link header of this list gave") from None
+
+
+async def listing(
+    request: Request,
+    paging: Paging,
+    *,
+    rows: Callable[[int], Awaitable[list[T]]],
+    total: Callable[[], Awaitable[int]],
+    at: Callable[[T], object],
+) -> Response:
+    """A page as an array. `rows` fetches up to so many rows behind the position, `at` is a row's own position."""
+    found = await rows(paging.limit + 1)
+    headers: list[Header] = []
+    if paging.count:
+        headers.append((b"x-total-count", b"%d" % await total()))
+    if len(found) > paging.limit:
+        found.pop()
+        headers.append(_next_link(request, paging, at(found[-1])))
+    return respond(found, 200, *headers)
+
+
+def _next_link(request: Request, paging: Paging, at: object) -> Header:
+    """The Link header to the page that begins behind `at`."""
+    text = msgspec.json.encode(at)
+    cursor = urlsafe_b64encode(_sign(request, text) + text).rstrip(b"=").decode()
+    given: dict[str, Any] = {
+        name: value
+        for name, value in msgspec.structs.asdict(paging).items()
+        if value is not None and name not in ("cursor", "count")
+    }
+    scope = request.scope
+    path = scope["path"] if scope["path"].startswith(scope.get("root_path", "")) else scope["root_path"] + scope["path"]
+    return (b"link", f'<{path}?{urlencode({**given, "cursor": cursor})}>; rel="next"'.encode())
+
+
+def _sign(request: Request, text: bytes) -> bytes:
+    key: bytes = request.app.state.cursor_key
+    return digest(key, request.scope["route"].path.encode() + b"\0" + text, "sha256")[:_SIGNATURE_BYTES]

@@ -1,0 +1,50 @@
+"""Fixtures that every test may use: a configuration in an empty folder, the application over HTTP, a real process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.config import Config
+from app.main import Purser, create_app
+from tests.support import Service, claim, configured
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """The defaults, in an empty data folder."""
+    return configured(tmp_path / "data")
+
+
+@pytest.fixture
+def app(config: Config) -> Purser:
+    return create_app(config)
+
+
+@pytest.fixture
+def stranger(app: Purser) -> Iterator[TestClient]:
+    """A caller on the appliance without a token; the appliance is not claimed."""
+    with TestClient(app, client=("127.0.0.1", 50000)) as client:
+        yield client
+
+
+@pytest.fixture
+def client(stranger: TestClient) -> TestClient:
+    """The first caller, who has claimed the appliance and sends the token with every request."""
+    stranger.headers["Authorization"] = f"Token {claim(stranger)}"
+    return stranger
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """`pkgctl serve` as a process of its own, not yet started."""
+    running = Service(tmp_path)
+    yield running
+    running.stop()

@@ -1,0 +1,143 @@
+"""What the tests stand on: configurations, a claimed caller, the service as a real process, its database file."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from starlette.testclient import TestClient
+
+from app.config import Config, load
+
+ROOT = Path(__file__).parent.parent
+START_S = 20
+
+
+def configured(data_dir: Path, **settings: str) -> Config:
+    """A configuration as the environment would give it; nothing of the real environment but PATH gets in."""
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **settings}
+    return load(environ, dotenv=data_dir / "no.env")
+
+
+def claim(client: TestClient | httpx2.Client) -> str:
+    """Claims the appliance; returns its first token."""
+    answer = client.post("/api/v1/tokens")
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
+def rows(database: Path, sql: str, *parameters: object) -> list[dict[str, Any]]:
+    """Rows of a database file as dictionaries, read from outside."""
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(sql, parameters)]
+    finally:
+        connection.close()
+
+
+class Service:
+    """`pkgctl serve` in a process of its own, on a free port, with its data in `folder/data`."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.settings: dict[str, str] = settings
+        self.process: subprocess.Popen[str] | None = None
+        self.url = ""
+        self.token = ""
+        self.output: list[str] = []
+        self._listens = threading.Event()
+        self._reader: threading.Thread | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "app.db"
+
+    def environ(self) -> dict[str, str]:
+        """The environment the process is given."""
+        own = {"PATH": os.environ["PATH"], "DATA_DIR": str(self.data_dir), "PORT": "0", "PYTHONPATH": str(ROOT)}
+        return own | self.settings
+
+    def start(self, *, claimed: bool = True) -> "Service":
+        """Starts it and waits until it listens; claims the appliance at the first start."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process = self.spawn()
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._listens.clear()
+        self.output = []
+        self._reader.start()
+        if not self._listens.wait(START_S) or not self.url:
+            self.kill()
+            raise AssertionError("the service did not start:\n" + "".join(self.output))
+        if claimed and not self.token:
+            with self.client() as client:
+                self.token = claim(client)
+        return self
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        """Keeps what the process says; the pipe never fills up."""
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self.output.append(line)
+                if match := re.search(r"listens on (http://\S+)", line):
+                    self.url = match.group(1)
+                    self._listens.set()
+        self._listens.set()
+
+    def spawn(self, *arguments: str) -> "subprocess.Popen[str]":
+        """`pkgctl serve` (or other arguments) with its output on a pipe."""
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "app", *(arguments or ("serve",))],
+            cwd=self.folder,
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def client(self, **more: Any) -> httpx2.Client:
+        """An HTTP client with the token, if there is one."""
+        headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, **more)
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Runs pkgctl to its end against this service."""
+        own = self.environ() | {"PURSER_URL": self.url, "PURSER_TOKEN": self.token}
+        return subprocess.run(
+            [sys.executable, "-m", "app", *arguments],
+            cwd=self.folder,
+            env=own | dict(environ or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def kill(self) -> None:
+        """Pulls the plug: SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> tuple[int, str]:
+        """Asks it to stop; returns its exit code and all that it said."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> tuple[int, str]:
+        if self.process is None:
+            return 0, ""
+        process, self.process = self.process, None
+        process.send_signal(number)
+        code = process.wait(START_S)
+        if self._reader is not None:
+            self._reader.join(START_S)
+        return code, "".join(self.output)

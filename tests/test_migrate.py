@@ -1,0 +1,293 @@
+"""Migrations: forward only, each whole or not at all, a copy first, and the page sql/schema.sql tells the truth."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.db.migrate import Migrated, MigrationError, migrate, pending
+
+ROOT = Path(__file__).resolve().parent.parent
+NOW = "2026-11-21T06:17:00.123Z"
+PARENTS = "-- Parents.\nCREATE TABLE parents (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL) STRICT;\n"
+CHILDREN = """\
+CREATE TABLE children (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    parent_id INTEGER NOT NULL REFERENCES parents (id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX children_parent ON children (parent_id); -- two statements on this page;
+/* and a third; */ CREATE TRIGGER parents_fixed BEFORE UPDATE OF id ON parents
+BEGIN SELECT RAISE(ABORT, 'ids are fixed'); SELECT 1; END;
+"""
+
+
+class House:
+    """A folder of migrations, a database in WAL mode and a place for its copies."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.source = root, root / "migrations"
+        self.source.mkdir()
+        self.connection = sqlite3.connect(root / "app.db", isolation_level=None)
+        self.connection.execute("PRAGMA journal_mode=WAL")
+        self.file("0001_parents.sql", PARENTS)
+        self.file("0002_children.sql", CHILDREN)
+
+    def file(self, name: str, sql: str) -> None:
+        (self.source / name).write_text(sql)
+
+    def copy_to(self, version: int) -> Path:
+        return self.root / "backups" / f"before-{version + 1}.db"
+
+    def migrate(self) -> Migrated:
+        return migrate(self.connection, now=NOW, copy_to=self.copy_to, source=self.source)
+
+    def copies(self) -> list[str]:
+        return sorted(path.name for path in self.root.glob("backups/*"))
+
+    def refused(self) -> str:
+        """The line `migrate` refuses with, having left the database exactly as it was."""
+        before = self.dump()
+        with pytest.raises(MigrationError) as refusal:
+            self.migrate()
+        assert self.dump() == before
+        assert "\n" not in str(refusal.value)
+        return str(refusal.value)
+
+    def dump(self) -> list[str]:
+        assert not self.connection.in_transaction
+        return list(self.connection.iterdump())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    with closing(house.connection):
+        yield house
+
+
+def test_an_empty_database_gets_every_migration_once(house: House) -> None:
+    assert pending(house.connection, house.source) == ["0001_parents.sql", "0002_children.sql"]
+    assert house.migrate() == Migrated(version=2, applied=2)
+    assert pending(house.connection, house.source) == []
+    rows = house.connection.execute("SELECT version, name, length(sha256), applied_at FROM schema_migrations")
+    assert rows.fetchall() == [(1, "0001_parents.sql", 64, NOW), (2, "0002_children.sql", 64, NOW)]
+    assert house.connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    with pytest.raises(sqlite3.IntegrityError, match="ids are fixed"):
+        house.connection.executescript("INSERT INTO parents (name) VALUES ('a'); UPDATE parents SET id = 2")
+
+
+def test_running_twice_changes_nothing(house: House) -> None:
+    house.migrate()
+    before = house.dump()
+    assert house.migrate() == Migrated(version=2, applied=0)
+    assert house.dump() == before
+    assert house.copies() == []
+
+
+def test_a_connection_with_a_row_factory_is_served_alike(house: House) -> None:
+    house.connection.row_factory = lambda cursor, row: {"nothing": "useful"}
+    assert house.migrate() == Migrated(version=2, applied=2)
+    assert house.migrate() == Migrated(version=2, applied=0)
+
+
+def test_a_database_with_rows_is_copied_before_it_is_changed(house: House) -> None:
+    house.migrate()
+    house.connection.execute("INSERT INTO parents (name) VALUES ('kept')")
+    house.file("0003_rename.sql", "UPDATE parents SET name = 'changed';")
+    assert house.migrate() == Migrated(version=3, applied=1)
+    assert house.copies() == ["before-3.db"]
+    copied = house.copy_to(2)
+    assert stat.S_IMODE(copied.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copied)) as copy:
+        assert copy.execute("SELECT name FROM parents").fetchall() == [("kept",)]
+        assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert copy.execute("SELECT max(version) FROM schema_migrations").fetchone() == (2,)
+    assert house.connection.execute("SELECT name FROM parents").fetchall() == [("changed",)]
+
+
+def test_a_table_of_an_odd_name_counts_as_rows_too(house: House) -> None:
+    house.migrate()
+    house.connection.executescript('CREATE TABLE "odd ""name" (x); INSERT INTO "odd ""name" VALUES (1)')
+    house.file("0003_more.sql", "CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;")
+    house.migrate()
+    assert house.copies() == ["before-3.db"]
+
+
+def test_without_rows_no_copy_is_made(house: House) -> None:
+    house.migrate()
+    house.file("0003_more.sql", "CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;")
+    assert house.migrate() == Migrated(version=3, applied=1)
+    assert house.copies() == []
+
+
+def test_when_no_copy_can_be_made_nothing_is_changed(house: House) -> None:
+    house.migrate()
+    house.connection.execute("INSERT INTO parents (name) VALUES ('kept')")
+    house.file("0003_rename.sql", "UPDATE parents SET name = 'changed';")
+    (house.root / "backups").write_text("a file where the folder should be")
+    assert house.refused().startswith("No copy could be made before migrating, so nothing was changed: ")
+
+
+def test_a_damaged_database_is_not_migrated_behind_a_damaged_copy(house: House) -> None:
+    house.migrate()
+    house.connection.executescript(
+        """
+        INSERT INTO parents (name) VALUES ('other'), ('kept');
+        INSERT INTO children (parent_id) VALUES (2);
+        PRAGMA writable_schema=ON; -- the index holds parents where it now claims to hold ids
+        UPDATE sqlite_schema SET sql = replace(sql, '(parent_id)', '(id)') WHERE name = 'children_parent';
+        PRAGMA writable_schema=OFF;
+        """
+    )
+    house.file("0003_rename.sql", "UPDATE parents SET name = 'changed';")
+    with pytest.raises(MigrationError, match=r"^The copy made before migrating is damaged, so nothing was changed: "):
+        house.migrate()
+    assert house.copies() == []
+    assert house.connection.execute("SELECT name FROM parents").fetchall() == [("other",), ("kept",)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("DELETE FROM parents;\n\nSELECT missing;", "Migration 0003_bad.sql, line 3: no such column: missing"),
+        ("UPDATE parents SET name = NULL;", "Migration 0003_bad.sql, line 1: NOT NULL constraint failed: parents.name"),
+        ("DELETE FROM parents;", "Migration 0003_bad.sql leaves rows of children without their parent."),
+        ("DELETE FROM parents;\nCOMMIT;", "Migration 0003_bad.sql, line 2: COMMIT has no place in it."),
+        ("PRAGMA foreign_keys=ON;", "Migration 0003_bad.sql, line 1: PRAGMA has no place in it."),
+        ("CREATE TABLE a (id INTEGER)", "Migration 0003_bad.sql ends inside a statement: a semicolon is missing."),
+        ("SELECT 'open;", "Migration 0003_bad.sql:1: ' is never closed"),
+        ("DROP TABLE schema_migrations;", "Migration 0003_bad.sql failed: no such table: schema_migrations"),
+    ],
+)
+def test_a_failing_migration_leaves_the_database_as_it_was(house: House, sql: str, problem: str) -> None:
+    house.migrate()
+    house.connection.executescript(
+        "INSERT INTO parents (name) VALUES ('a'); INSERT INTO children (parent_id) VALUES (1)"
+    )
+    house.file("0003_bad.sql", sql)
+    assert house.refused() == problem
+    assert house.connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert pending(house.connection, house.source) == ["0003_bad.sql"]
+
+
+def test_the_migrations_before_a_failing_one_stay(house: House) -> None:
+    house.file("0003_bad.sql", "SELECT missing;")
+    with pytest.raises(MigrationError):
+        house.migrate()
+    assert pending(house.connection, house.source) == ["0003_bad.sql"]
+
+
+def test_a_parent_is_rebuilt_without_losing_its_children(house: House) -> None:
+    house.migrate()
+    house.connection.executescript(
+        "INSERT INTO parents (name) VALUES ('a'); INSERT INTO children (parent_id) VALUES (1)"
+    )
+    house.file(
+        "0003_rebuild.sql",
+        """\
+        CREATE TABLE new_parents (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE) STRICT;
+        INSERT INTO new_parents (id, name) SELECT id, name FROM parents;
+        DROP TABLE parents;
+        ALTER TABLE new_parents RENAME TO parents;
+        """,
+    )
+    assert house.migrate() == Migrated(version=3, applied=1)
+    assert house.connection.execute("SELECT parent_id FROM children").fetchall() == [(1,)]
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        house.connection.execute("INSERT INTO children (parent_id) VALUES (99)")
+
+
+def test_an_old_file_that_changed_is_refused_by_name(house: House) -> None:
+    house.migrate()
+    house.file("0001_parents.sql", PARENTS + "-- a later thought\n")
+    assert house.refused() == "Migration 0001_parents.sql has changed since it was applied to the database."
+
+
+def test_an_old_file_that_was_renamed_is_refused_by_both_names(house: House) -> None:
+    house.migrate()
+    (house.source / "0001_parents.sql").rename(house.source / "0001_elders.sql")
+    assert house.refused() == "The database has had migration 0001_parents.sql, where this program has 0001_elders.sql."
+
+
+def test_a_database_newer_than_the_program_is_refused(house: House) -> None:
+    house.migrate()
+    (house.source / "0002_children.sql").unlink()
+    assert house.refused().startswith(
+        "The database is at 0002_children.sql, newer than this program, which knows 1 migrations: "
+    )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "CREATE TABLE notes (x)",
+        "CREATE VIEW one AS SELECT 1 AS x",
+        "CREATE TABLE schema_migrations (version TEXT PRIMARY KEY); CREATE TABLE notes (x)",
+    ],
+)
+def test_a_database_of_another_program_is_refused(house: House, schema: str) -> None:
+    house.connection.executescript(schema)
+    assert house.refused() == "The database file holds tables that are not Purser's: name another file."
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("0004_gap.sql", "0003"), ("0002_again.sql", "0003"), ("3_short.sql", "0003"), ("0003_Caps.sql", "0003")],
+)
+def test_a_misnamed_file_is_refused(house: House, name: str, expected: str) -> None:
+    house.file(name, "SELECT 1;")
+    assert f"is misnamed: {expected}_words.sql was expected." in house.refused()
+
+
+def test_what_is_no_sql_file_is_left_alone(house: House) -> None:
+    house.file("README.md", "not SQL")
+    assert house.migrate() == Migrated(version=2, applied=2)
+
+
+def test_a_connection_that_would_begin_transactions_itself_is_refused(house: House) -> None:
+    with (
+        closing(sqlite3.connect(house.root / "other.db")) as connection,
+        pytest.raises(MigrationError, match="autocommit"),
+    ):
+        migrate(connection, now=NOW, source=house.source)
+    house.connection.execute("BEGIN")
+    with pytest.raises(MigrationError, match="autocommit"):
+        pending(house.connection, house.source)
+    house.connection.execute("ROLLBACK")
+
+
+def test_the_schema_page_is_what_the_migrations_make() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts/schema", "--print"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "sql/schema.sql").read_text() == made.stdout, "run scripts/schema"
+
+
+def test_the_schema_page_makes_the_same_schema() -> None:
+    listed = "SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex%' ORDER BY name"
+    columns = "SELECT m.name, c.* FROM sqlite_schema m JOIN pragma_table_info(m.name) c ORDER BY m.name, c.cid"
+    with (
+        closing(sqlite3.connect(":memory:", isolation_level=None)) as migrated,
+        closing(sqlite3.connect(":memory:")) as written,
+    ):
+        migrate(migrated, now=NOW)
+        written.executescript((ROOT / "sql/schema.sql").read_text())
+        for question in (listed, columns):
+            assert written.execute(question).fetchall() == migrated.execute(question).fetchall()
+
+
+def test_the_next_migration_is_numbered_and_named(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "sql/migrations").mkdir(parents=True)
+    script = tmp_path / "scripts/migration"
+    script.write_text((ROOT / "scripts/migration").read_text())
+    for words, made in [(["First", "tables"], "0001_first_tables.sql"), (["Who's  next? "], "0002_who_s_next.sql")]:
+        run = subprocess.run(["bash", script, *words], capture_output=True, text=True, check=True)
+        assert run.stdout == f"sql/migrations/{made}\n"
+        assert (tmp_path / "sql/migrations" / made).read_text().startswith("-- ")
+    assert subprocess.run(["bash", script], capture_output=True, check=False).returncode == 2
