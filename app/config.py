@@ -130,7 +130,7 @@ def _database(text: str) -> Path:
 
 
 def _secret(text: str) -> str:
-    if len(text.encode()) < 32:
+    if len(os.fsencode(text)) < 32:
         raise ValueError("expected at least 32 bytes")
     return text
 
@@ -222,6 +222,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
+_MOST_SHOWN = 100
 ALIASES = {"JWT_SECRET": "SECRET_KEY", "JWT_SECRET_KEY": "SECRET_KEY", "NODE_ENV": "APP_ENV"}
 PLACEHOLDERS = re.compile(r"(change.?me|your.?secret|placeholder|example|^(.)\2*$)", re.IGNORECASE)
 
@@ -257,7 +258,7 @@ def _value(setting: Setting, known: Mapping[str, str]) -> Any:
     for name in (setting.name, *(alias for alias, target in ALIASES.items() if target == setting.name)):
         if known.get(name):
             given[name] = known[name]
-        elif known.get(f"{name}_FILE"):
+        if known.get(f"{name}_FILE"):
             given[f"{name}_FILE"] = _from_file(f"{name}_FILE", known[f"{name}_FILE"])
     if not given:
         return None
@@ -267,8 +268,17 @@ def _value(setting: Setting, known: Mapping[str, str]) -> Any:
     try:
         return setting.read(text)
     except ValueError as error:
-        came = "" if setting.name == "SECRET_KEY" else f", not {text!r}"
-        raise ConfigError(f"{name}: {error}{came}") from None
+        raise ConfigError(f"{name}: {error}{_came(setting, text)}") from None
+
+
+def _came(setting: Setting, text: str) -> str:
+    """What was given, cut short; nothing of what may be a secret, of a database URL the scheme alone."""
+    if setting.name in ("SECRET_KEY", "NIX_OPTIONS"):
+        return ""
+    if setting.name == "DATABASE_URL":
+        scheme, colon, _ = text.partition(":")
+        return f", not {scheme[:_MOST_SHOWN] + '://…'!r}" if colon else ""
+    return f", not {text[:_MOST_SHOWN]!r}"
 
 
 def _from_file(name: str, path: str) -> str:

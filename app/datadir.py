@@ -25,7 +25,7 @@ def prepare(config: Config) -> None:
 def secret_key(config: Config) -> bytes:
     """The key that all others are derived from: SECRET_KEY, else `secret.key`, made at the first start."""
     if config.secret_key is not None:
-        return config.secret_key.encode()
+        return config.secret_key.encode(errors="surrogateescape")
     path = config.data_dir / "secret.key"
     try:
         if not path.exists():
@@ -60,4 +60,9 @@ def derive_key(secret: bytes, purpose: str) -> bytes:
 
 async def open_database(config: Config, *, empty: bool = False) -> SqliteDatabase:
     """Takes the locks, opens and migrates; `empty` deletes the old file first. StartError says in one line why not."""
-    return await SqliteDatabase.open(config.database_path, data_dir=config.data_dir, slow_query_ms=config.slow_query_ms)
+    try:
+        return await SqliteDatabase.open(
+            config.database_path, data_dir=config.data_dir, slow_query_ms=config.slow_query_ms, empty=empty
+        )
+    except OSError as error:
+        raise StartError(f"{error.filename or config.database_path} cannot be used: {error.strerror}") from None

@@ -8,13 +8,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from app.actor import Call, Identity
+from app.actor import Identity
 from app.audit.trail import Trail
 from app.config import Config, ConfigError, load
 from app.datadir import derive_key, open_database, prepare, secret_key
@@ -28,7 +27,7 @@ from app.routes import ALIASES, lines
 from app.tokens.authentication import Authentication
 from app.tokens.service import TokenRefused
 from app.web.access import PUBLIC, Credential, Endpoint, Guarded, RouteLine
-from app.web.middleware import Reception
+from app.web.middleware import Cors, Reception
 from app.web.router import IndexRouter
 
 EXPOSED = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
@@ -46,13 +45,16 @@ class FrontDesk:
         return self.authentication.known(secret)
 
     async def identify(self, credential: Credential) -> Identity:
-        """Looks the caller up; a 401 says why not."""
-        return await self.authentication.identify(credential.secret or "")
+        """Looks the caller up; a 401 says why not, and leaves the token's id for the trail."""
+        try:
+            return await self.authentication.identify(credential.secret or "")
+        except TokenRefused as error:
+            credential.token_id = error.token_id
+            raise
 
-    def seen(self, call: Call, who: Identity | None, status: int, refusal: PurserError | None) -> None:
+    def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Notes a call in the audit trail."""
-        token_id = refusal.token_id if isinstance(refusal, TokenRefused) else None
-        self.trail.call(call, who, status, refusal, token_id)
+        self.trail.call(credential.call, who, status, refusal, credential.token_id)
 
 
 class Purser(Starlette):
@@ -78,15 +80,15 @@ def create_app(config: Config) -> Purser:
         aliases=ALIASES,
         lifespan=lambda _: _running(app, config, desk),
     )
-    app.add_middleware(Reception, trusted_proxies=config.trusted_proxies)
     if config.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=config.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "Last-Event-ID", "Range", "X-Request-ID"],
             expose_headers=EXPOSED,
         )
+    app.add_middleware(Reception, trusted_proxies=config.trusted_proxies)
     return app
 
 

@@ -11,7 +11,7 @@ from app.datadir import open_database, prepare, secret_key
 from app.db import Database, Tx
 from app.db.database import DatabaseInUse
 from app.db.sqlite import SqliteDatabase, pending_migrations
-from app.errors import PurserError, StartError
+from app.errors import StartError, Unauthorized
 from app.tokens import service as tokens
 from app.tokens.structs import TokenCreate
 
@@ -55,7 +55,10 @@ def check_schema(config: Config) -> None:
 
 def claim(config: Config) -> str:
     """Claims the appliance and returns its first token. OfflineError when it is claimed already."""
-    return _write(config, tokens.claim, None, TokenCreate(), local=True).token
+    try:
+        return _write(config, tokens.claim, None, TokenCreate(), local=True).token
+    except Unauthorized:
+        raise OfflineError("The appliance is claimed already; a lost token: pkgctl tokens create --offline") from None
 
 
 def new_token(config: Config, name: str | None, scopes: Sequence[str] | None, days: int | None) -> str:
@@ -77,10 +80,7 @@ def _write(config: Config, fn: Callable[Concatenate[Tx, P], T], *args: P.args, *
         finally:
             await database.close()
 
-    try:
-        return asyncio.run(write())
-    except PurserError as error:
-        raise OfflineError(error.detail) from None
+    return asyncio.run(write())
 
 
 async def _open(config: Config, *, empty: bool = False) -> SqliteDatabase:

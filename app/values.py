@@ -17,19 +17,19 @@ _CHECKSUM_LENGTH = 6  # 62^6 > 2^32
 clock: Callable[[], float] = time.time
 """Seconds since 1970; tests put their own here."""
 
-_second = -1
-_prefix = ""
+_stamp = (-1, "")
+"""The last second that was formatted, with its text; one tuple, because several threads ask for the time."""
 
 
 def now() -> str:
     """The present instant as `2026-11-21T06:17:00.123Z`: RFC 3339, UTC, fixed width, so text order is time order."""
-    global _second, _prefix
+    global _stamp
     instant = clock()
     second = int(instant)
-    if second != _second:
-        _prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _second = second
-    return f"{_prefix}.{int((instant - second) * 1000):03d}Z"
+    stamp = _stamp
+    if stamp[0] != second:
+        stamp = _stamp = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+    return f"{stamp[1]}.{int((instant - second) * 1000):03d}Z"
 
 
 def later(seconds: float) -> str:

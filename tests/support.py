@@ -51,6 +51,7 @@ class Service:
         self.data_dir = folder / "data"
         self.settings: dict[str, str] = settings
         self.process: subprocess.Popen[str] | None = None
+        self.interpreter = sys.executable
         self.url = ""
         self.token = ""
         self.output: list[str] = []
@@ -96,7 +97,7 @@ class Service:
     def spawn(self, *arguments: str) -> "subprocess.Popen[str]":
         """`pkgctl serve` (or other arguments) with its output on a pipe."""
         return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "app", *(arguments or ("serve",))],
+            [self.interpreter, "-W", "error", "-m", "app", *(arguments or ("serve",))],
             cwd=self.folder,
             env=self.environ(),
             stdin=subprocess.DEVNULL,
@@ -114,7 +115,7 @@ class Service:
         """Runs pkgctl to its end against this service."""
         own = self.environ() | {"PURSER_URL": self.url, "PURSER_TOKEN": self.token}
         return subprocess.run(
-            [sys.executable, "-m", "app", *arguments],
+            [self.interpreter, "-m", "app", *arguments],
             cwd=self.folder,
             env=own | dict(environ or {}),
             stdin=subprocess.DEVNULL,

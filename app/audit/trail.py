@@ -17,6 +17,13 @@ FLUSH_ROWS = 500
 MOST_ROWS = 20_000
 UNKNOWN_PER_MINUTE = 60
 MOST_ADDRESSES = 10_000
+MOST_CHARACTERS = 500
+
+
+def storable(text: str) -> str:
+    """Text of a caller's as the table takes it: cut short, without NUL and lone surrogates."""
+    text = text[:MOST_CHARACTERS].replace("\0", "\ufffd")
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 class Trail:
@@ -53,12 +60,12 @@ class Trail:
                 who.token_id if who else token_id,
                 who.session_id if who else None,
                 call.ip,
-                call.method,
-                call.path,
+                storable(call.method),
+                storable(call.path),
                 call.route,
                 status,
                 status not in (401, 403),
-                refusal.detail if refusal else None,
+                storable(refusal.detail) if refusal else None,
             )
         )
         if len(self._rows) >= FLUSH_ROWS:
@@ -106,9 +113,13 @@ class Trail:
             raise
 
     async def close(self) -> None:
-        """Writes the rest."""
+        """Writes the rest; what cannot be written is lost now, and said."""
         if self._timer is not None:
             self._timer.cancel()
         if self._flushing is not None:
             await self._flushing
-        await self.flush()
+        try:
+            await self.flush()
+        except PurserError as error:
+            self.lost += len(self._rows)
+            log.error("audit rows are lost", extra={"rows": len(self._rows), "detail": error.detail})

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from enum import Enum
 from functools import partial
 from time import monotonic, perf_counter
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from app.db.database import READ_LIMIT_S, WRITE_LIMIT_S, Tx
 from app.db.queries import Query, check
@@ -20,6 +20,9 @@ from app.values import now
 T = TypeVar("T")
 
 log = logging.getLogger("purser.db")
+
+DatabaseError: TypeAlias = sqlite3.Error | MemoryError
+"""What kills a transaction: SQLite may have rolled it back by itself, also when it ran out of memory."""
 
 _NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _converters: dict[tuple[Query, type], Callable[[Sequence[object]], Any]] = {}
@@ -32,15 +35,14 @@ class Verdict(Enum):
     KEPT = 2
     REFUSED = 3
     SPOILED = 4
-    SKIPPED = 5
 
 
 class Job:
     """A function on its way through a connection's thread. `run` may happen twice: alone after a spoiled group."""
 
     __slots__ = (
-        "args", "context", "error", "fn", "future", "kwargs", "limit_s", "name", "notes", "result", "seconds",
-        "statements", "verdict", "writes",
+        "args", "context", "disk_failed", "error", "fn", "future", "kwargs", "limit_s", "name", "notes", "result",
+        "seconds", "statements", "verdict", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +67,7 @@ class Job:
         self.limit_s: float = getattr(plain, "limit_s", WRITE_LIMIT_S if writes else READ_LIMIT_S)
         self.context = copy_context()
         self.verdict: Verdict | None = None
+        self.disk_failed = False
         self.result: Any = None
         self.error: BaseException | None = None
         self.notes: list[tuple[str, object]] = []
@@ -79,6 +82,7 @@ class Job:
         """Runs the function; never raises. The transaction around it is the engine's business."""
         began = monotonic()
         self.result = self.error = None
+        self.disk_failed = False
         try:
             self.result = self.context.run(self.fn, tx, *self.args, **self.kwargs)
             verdict = Verdict.DONE
@@ -89,7 +93,7 @@ class Job:
             self.error = error
             verdict = Verdict.REFUSED
         except BaseException as error:  # SystemExit and the like must not end the thread, nor reach the loop as such
-            self.error = RuntimeError(f"{self.name} raised {type(error).__name__}")
+            self.error = self._told_of(error)
             verdict = Verdict.REFUSED
         tx.over = True
         if tx.cause is not None:  # also when the function swallowed it
@@ -100,8 +104,9 @@ class Job:
         self.verdict = verdict
         return verdict
 
-    def fail(self, cause: sqlite3.Error) -> Verdict:
+    def fail(self, cause: DatabaseError) -> Verdict:
         """Notes a database error as the job's outcome, in words for the caller."""
+        self.disk_failed = _code(cause) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
         self.error = _translated(cause, self)
         self.verdict = Verdict.REFUSED if isinstance(cause, sqlite3.IntegrityError) else Verdict.SPOILED
         return self.verdict
@@ -110,7 +115,7 @@ class Job:
         """Resolves the caller's future, on the loop."""
         error, self.error = self.error, None
         if isinstance(error, StopIteration):  # a future cannot carry it: the caller would wait for ever
-            error = RuntimeError(f"{self.name} raised StopIteration")
+            error = self._told_of(error)
         if self.future is None:
             if error is not None:
                 log.error("a posted write failed", exc_info=error, extra={"job": self.name})
@@ -120,10 +125,21 @@ class Job:
             else:
                 self.future.set_result(self.result)
 
+    def _told_of(self, error: BaseException) -> RuntimeError:
+        """An error that may travel to the caller, in the place of one that may not."""
+        told = RuntimeError(f"{self.name} raised {type(error).__name__}")
+        told.__cause__ = error
+        return told
 
-def _translated(cause: sqlite3.Error, job: Job) -> BaseException:
+
+def _code(cause: DatabaseError) -> int:
+    """SQLite's primary result code, 0 when Python refused."""
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF
+
+
+def _translated(cause: DatabaseError, job: Job) -> BaseException:
     """What the caller is told of a database error; what only a programmer can mend stays as it is."""
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    code = _code(cause)
     refusal: PurserError | RuntimeError
     if code == sqlite3.SQLITE_FULL:
         refusal = NoSpace("The disk is full.")
@@ -154,25 +170,29 @@ class SqliteTx(Tx):
         self.now = now()
         self.notes: list[tuple[str, object]] = []
         self.statements = 0
-        self.cause: sqlite3.Error | None = None
+        self.cause: DatabaseError | None = None
         self.over = False
 
     def _rows(self, query: Query, parameters: Mapping[str, object], kind: str) -> tuple[sqlite3.Cursor, list[Any]]:
-        self._usable()
-        if query.kind != kind:
-            raise TypeError(f"{query} is :{query.kind}, not :{kind}")
+        self._ready(query, kind)
         if parameters.keys() != query.parameters:
             check(query, parameters)
-        self.statements += 1
         began = perf_counter()
         try:
             cursor = self._connection.execute(query.sql, parameters)
             rows = cursor.fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             self.cause = error
             raise
-        self._clock(query, perf_counter() - began)
+        finally:
+            self._clock(query, perf_counter() - began)
         return cursor, rows
+
+    def _ready(self, query: Query, kind: str) -> None:
+        self._usable()
+        if query.kind != kind:
+            raise TypeError(f"{query} is :{query.kind}, not :{kind}")
+        self.statements += 1
 
     def _usable(self) -> None:
         if self.over:
@@ -208,15 +228,17 @@ class SqliteTx(Tx):
         return cursor.rowcount
 
     def exec_many(self, query: Query, rows: Sequence[Mapping[str, object]], /) -> None:
-        self._usable()
+        self._ready(query, "exec")
         for row in rows:
             check(query, row)
-        self.statements += 1
+        began = perf_counter()
         try:
             self._connection.executemany(query.sql, rows)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             self.cause = error
             raise
+        finally:
+            self._clock(query, perf_counter() - began)
 
     def notify(self, topic: str, key: object) -> None:
         self._usable()

@@ -10,8 +10,9 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
@@ -21,7 +22,7 @@ import aiosqlite
 from app.db.database import Database, DatabaseInUse, Tx
 from app.db.jobs import Job, SqliteTx, Verdict
 from app.db.migrate import Migrated, MigrationError, migrate, pending
-from app.errors import NoSpace, StartError, Unavailable
+from app.errors import StartError, Unavailable
 from app.values import now
 
 P = ParamSpec("P")
@@ -35,6 +36,7 @@ READERS = 2
 RESCUE_S = 0.010
 CUT_S = 0.5
 STEPS_BETWEEN_CHECKS = 20_000
+NEVER = float("inf")
 
 _WRITER_PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
@@ -90,23 +92,23 @@ class _Lane:
         self.busy = False
         self.slow = False
         self.began = 0.0
-        self.deadline = 0.0
-        self.most_s = float("inf")
+        self.job_began = NEVER
+        self.limit_s = self.most_s = float("inf")
 
     def late(self) -> bool:
-        """SQLite's progress handler: true interrupts the running statement."""
-        return monotonic() > self.deadline
+        """SQLite's progress handler: true interrupts the running statement; BEGIN and COMMIT have no limit."""
+        return monotonic() - self.job_began > min(self.limit_s, self.most_s)
 
     def run(self, job: Job) -> Verdict:
-        self.deadline = monotonic() + min(job.limit_s, self.most_s)
+        self.limit_s = job.limit_s
+        self.job_began = monotonic()
         verdict = job.run(SqliteTx(self.thread.raw, job, self.slow_query_ms))
-        self.deadline = float("inf")
+        self.job_began = NEVER
         return verdict
 
     def cut(self) -> None:
-        """Interrupts the running statement and leaves each job after it a short time only."""
+        """Leaves the running job and each after it a short time only."""
         self.most_s = CUT_S
-        self.deadline = 0.0
 
 
 class SqliteDatabase(Database):
@@ -118,7 +120,7 @@ class SqliteDatabase(Database):
     _readers: list[_Lane]
 
     def __init__(self, path: Path, locks: list[IO[str]]) -> None:
-        self.path = path
+        self.path = path.resolve()
         self.migrated = Migrated(0, 0)
         self._broken = False
         self._locks = locks
@@ -126,6 +128,7 @@ class SqliteDatabase(Database):
         self._heard: dict[str, list[Callable[[Any], None]]] = {}
         self._waiting = 0
         self._closing = False
+        self._one_closes = asyncio.Lock()
         self._writes: deque[Job] = deque()
         self._reads: deque[Job] = deque()
         self._turn_ends = False
@@ -141,12 +144,12 @@ class SqliteDatabase(Database):
 
         DatabaseInUse or StartError say in one line why not.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         self = cls(path, _hold(path, data_dir))
-        for suffix in ("-wal", "-shm", "") if empty else ():
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path = self.path
         lanes: list[_Lane] = []
         try:
+            for suffix in ("-wal", "-shm", "") if empty else ():
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
             lanes.append(await _lane(lambda: _connect(path, "rwc", _WRITER_PRAGMAS), slow_query_ms))
             self.migrated = await lanes[0].thread.call(_migrate, lanes[0].thread, data_dir)
             self.schema = self.migrated.version
@@ -156,8 +159,8 @@ class SqliteDatabase(Database):
             for lane in lanes:
                 await lane.thread.close()
             self._release()
-            if isinstance(error, sqlite3.Error | MigrationError):
-                raise StartError(f"{path}: {error}") from error
+            if isinstance(error, sqlite3.Error | MigrationError | OSError):
+                raise StartError(f"{path}: {_reason(error)}") from error
             raise
         self._writer, self._readers = lanes[0], lanes[1:]
         return self
@@ -183,22 +186,31 @@ class SqliteDatabase(Database):
         return not (self._closing or self._broken)
 
     async def close(self, drain_s: float = 3.0) -> None:
-        if self._closing:
-            return
         self._closing = True
-        for wait_s in (drain_s, 2 * CUT_S):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), wait_s)
-            for lane in (self._writer, *self._readers):
-                lane.cut()
-        if self._tick is not None:
-            self._tick.cancel()
-        for lane in (*self._readers, self._writer):
-            if lane.busy:
-                log.error("a database function does not end; its connection is left open")
+        async with self._one_closes:  # a second call closes what the first had to leave open
+            await self._drain(drain_s)
+            if self._tick is not None:
+                self._tick.cancel()
+            for lane in (*self._readers, self._writer):
+                if not lane.busy:
+                    await lane.thread.close()
+            if any(lane.busy for lane in (*self._readers, self._writer)):
+                log.error("a database function does not end; its connection and the locks are left as they are")
             else:
-                await lane.thread.close()
-        self._release()
+                self._release()
+
+    async def _drain(self, drain_s: float) -> None:
+        """Returns when every job is answered: served, cut off, or refused when even cutting did not help."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), drain_s)
+        for lane in (self._writer, *self._readers):
+            lane.cut()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), 2 * CUT_S)
+        for queue in (self._writes, self._reads):
+            for job in queue:
+                job.error = Unavailable("The service is stopping.")
+            self._deliver(queue)
 
     def _release(self) -> None:
         for lock in self._locks:
@@ -267,44 +279,36 @@ class SqliteDatabase(Database):
             self._waiting -= 1
             if job.verdict is Verdict.DONE or job.verdict is Verdict.KEPT:
                 for topic, key in job.notes:
-                    self._tell(topic, key)
+                    for hear in self._heard.get(topic, ()):
+                        _tell(hear, key)
             if self.observe is not None and job.verdict is not None:
-                self.observe(job.name, job.statements, job.seconds)
+                _tell(self.observe, job.name, job.statements, job.seconds)
             job.answer()
         if not self._waiting:
             self._quiet.set()
-
-    def _tell(self, topic: str, key: object) -> None:
-        for hear in self._heard.get(topic, ()):
-            try:
-                hear(key)
-            except Exception:
-                log.exception("a subscriber failed", extra={"topic": topic})
 
     # What follows runs on a connection's thread.
 
     def _serve_reads(self, lane: _Lane) -> None:
         """Serves the batch on snapshots begun after it was closed: no read is older than its caller's writes."""
         connection = lane.thread.raw
-        while lane.jobs:
-            try:
-                connection.execute("BEGIN")
-                while lane.jobs and self._read_one(lane):
-                    pass
-            except sqlite3.Error as error:
-                log.error("a read transaction failed", exc_info=error)
-            _roll_back(connection)
+        with suppress(IndexError):  # the batch is served, or the loop has moved the rest to another reader
+            while True:
+                self._read_one(lane, connection, lane.jobs.popleft())
+        _roll_back(connection)
         self._wake(lane)
 
-    def _read_one(self, lane: _Lane) -> bool:
-        """Runs the next read of the batch; False when the snapshot should not be used further."""
-        try:
-            job = lane.jobs.popleft()
-        except IndexError:  # the loop has just moved it to another reader
-            return False
-        verdict = Verdict.SKIPPED if job.abandoned() else lane.run(job)
+    def _read_one(self, lane: _Lane, connection: sqlite3.Connection, job: Job) -> None:
+        """Runs the next read of the batch, on a new snapshot when the one before is spoiled."""
+        if not job.abandoned():
+            try:
+                if not connection.in_transaction:
+                    connection.execute("BEGIN")
+                if lane.run(job) is Verdict.SPOILED:
+                    _roll_back(connection)
+            except sqlite3.Error as error:
+                job.fail(error)
         lane.done.append(job)
-        return verdict is not Verdict.SPOILED
 
     def _serve_writes(self, lane: _Lane) -> None:
         jobs = [*lane.jobs]
@@ -351,8 +355,16 @@ class SqliteDatabase(Database):
             job.fail(error)
         finally:
             _roll_back(connection)
-        if isinstance(job.error, NoSpace):
+        if job.disk_failed:
             self._broken = True
+
+
+def _tell(hear: Callable[..., None], *what: object) -> None:
+    """Calls a listener, whose failure must harm nobody."""
+    try:
+        hear(*what)
+    except Exception:
+        log.exception("a listener of the database failed")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
@@ -369,7 +381,6 @@ async def _lane(connector: Callable[[], sqlite3.Connection], slow_query_ms: floa
     await thread
     lane = _Lane(thread, slow_query_ms)
     await thread.set_progress_handler(lane.late, STEPS_BETWEEN_CHECKS)
-    lane.deadline = float("inf")
     return lane
 
 
@@ -381,8 +392,8 @@ def _connect(path: Path, mode: str, pragmas: Iterable[str]) -> sqlite3.Connectio
         f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, cached_statements=1024, timeout=5
     )
     try:
-        if mode == "rwc" and connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-            raise StartError(f"{path}: this file system cannot hold a database in WAL mode")
+        if mode == "rwc":
+            _use_wal(connection)
         for pragma in pragmas:
             connection.execute(pragma)
     except BaseException:
@@ -391,17 +402,21 @@ def _connect(path: Path, mode: str, pragmas: Iterable[str]) -> sqlite3.Connectio
     return connection
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite answers with the mode it took; it does not fail when that is another one."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"the database cannot be in WAL mode here, only in {mode} mode")
+
+
 def pending_migrations(path: Path) -> list[str]:
     """The migrations that a database file still waits for; all of them when there is no file. Changes nothing."""
-    if not path.exists():
-        return pending(sqlite3.connect(":memory:"))
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    where = f"{path.resolve().as_uri()}?mode=ro" if path.exists() else ":memory:"
     try:
-        return pending(connection)
+        with closing(sqlite3.connect(where, uri=True, isolation_level=None)) as connection:
+            return pending(connection)
     except (sqlite3.Error, MigrationError) as error:
-        raise StartError(f"{path}: {error}") from error
-    finally:
-        connection.close()
+        raise StartError(f"{path}: {_reason(error)}") from error
 
 
 def _migrate(thread: _Thread, data_dir: Path) -> Migrated:
@@ -415,18 +430,24 @@ def _migrate(thread: _Thread, data_dir: Path) -> Migrated:
 
 
 def _hold(path: Path, data_dir: Path) -> list[IO[str]]:
-    """Locks the data folder, and the database file where it lies elsewhere; the kernel lets go when we end."""
-    wanted = [data_dir / "lock"]
-    if path.parent.resolve() != data_dir.resolve():
-        wanted.append(path.with_name(path.name + ".lock"))
+    """Locks the data folder and the database file, whichever folders they lie in; the kernel lets go when we end."""
+    path = path.resolve()
     held: list[IO[str]] = []
-    for lock in wanted:
-        file = open(lock, "a+", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600))  # noqa: SIM115
-        held.append(file)
-        try:
-            flock(file, LOCK_EX | LOCK_NB)
-        except OSError:
-            for other in held:
-                other.close()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for lock in (data_dir / "lock", path.with_name(path.name + ".lock")):
+            opener = partial(os.open, mode=0o600)  # the file is close-on-exec by itself
+            held.append(open(lock, "a+", opener=opener))  # noqa: SIM115 - open as long as the database
+            flock(held[-1], LOCK_EX | LOCK_NB)
+    except OSError as error:
+        for file in held:
+            file.close()
+        if isinstance(error, BlockingIOError):
             raise DatabaseInUse(f"{path} is in use: another Purser holds {lock}") from None
+        raise StartError(f"{error.filename or path} cannot be used: {error.strerror}") from error
     return held
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

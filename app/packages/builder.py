@@ -374,7 +374,7 @@ class Nix:
                 closure = await self._closure(found, stop)
                 if await self._verified(closure, stop):
                     closure_bytes = await self._size(closure, stop)
-                    await self._hold(found, root, stop)
+                    await self._hold(found, package_id, stop)
                     await asyncio.to_thread(os.sync)
                     return Built(found, closure_bytes, 0, attempt.size_bytes)
         except _Halted:
@@ -427,11 +427,13 @@ class Nix:
             env.pop("NIX_PATH", None)  # every place it names could be read too
         return _DEFAULT, nix.restricted(_DEFAULT, found) + options, env
 
-    async def _hold(self, store_path: str, root: Path, stop: asyncio.Event) -> None:
-        """Makes sure that `root` is the root: nix-build names the link ROOT-bin when the default output is "bin"."""
-        if store_path not in map(os.readlink, self._roots(root.name)[:1]):
+    async def _hold(self, store_path: str, package_id: int, stop: asyncio.Event) -> None:
+        """Makes roots/ID the one root: nix-build calls its link ID-bin when the package's default output is "bin"."""
+        held = {link: os.readlink(link) for link in self._roots(package_id)}
+        root = self._folder("roots") / str(package_id)
+        if held.get(root) != store_path:
             await self._answer(nix.hold_command(self._path_of("nix-store"), store_path, root), stop)
-        for other in self._roots(root.name)[1:]:
+        for other in held.keys() - {root}:
             os.unlink(other)
 
     # what Nix is asked

@@ -234,9 +234,11 @@ class LogReader:
                 head = _LONG_HEAD.match(self._rest[:4096])
                 self._long = "quoted" if head else "dropped"
                 self._rest = self._rest[head.end() :] if head else self._rest
-        cut = len(self._rest) - (_TAIL_BYTES if self._long == "quoted" else 0)
+        cut = len(self._rest) - _TAIL_BYTES
         if self._long == "quoted" and (whole := _WHOLE_ESCAPES.match(self._rest[:cut])):
             cut = whole.end()
+        for _ in range(3):  # not inside a character: in UTF-8 its later bytes are 10xxxxxx
+            cut -= self._rest[cut] & 0xC0 == 0x80
         piece, self._rest = self._rest[:cut], self._rest[cut:]
         return self._shown(piece)
 

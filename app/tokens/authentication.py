@@ -11,7 +11,7 @@ from app.db import Database
 from app.errors import PurserError
 from app.tokens import service
 from app.tokens.service import TokenRefused
-from app.values import is_token, now
+from app.values import is_token, later, now
 
 MOST_CACHED = 10_000
 TOUCH_EVERY_S = 60.0
@@ -55,11 +55,11 @@ class Authentication:
         key = sha256(secret.encode())
         generation = self._generation
         who, last_used_at = await self._database.read(service.identify, key.hexdigest())
-        if generation == self._generation:
+        if generation == self._generation and key.digest() not in self._cache:
             cached = self._cache[key.digest()] = _Cached(who, monotonic())
             while len(self._cache) > MOST_CACHED:
                 self._cache.popitem(last=False)
-            if who.token_id is not None and (last_used_at is None or last_used_at[:16] != now()[:16]):
+            if who.token_id is not None and not _recent(last_used_at):
                 self._touch(cached, who.token_id)
         return who
 
@@ -69,3 +69,8 @@ class Authentication:
             self._database.post(service.touch, token_id)
         except PurserError:
             return  # the database is stopping or full of work; the next minute will do
+
+
+def _recent(used_at: str | None) -> bool:
+    """True within a minute after `used_at`; an instant that is still to come, from a clock set back, is not."""
+    return used_at is not None and later(-TOUCH_EVERY_S) < used_at <= now()

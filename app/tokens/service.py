@@ -15,7 +15,7 @@ from app.values import later, new_token
 q = load("tokens")
 
 DAYS = {"30d": 30, "90d": 90, "1y": 365}
-DEFAULT_DAYS = 90
+OUTLIVES = "A token cannot outlive the token that makes it."
 TOPIC = "tokens"
 """Message after commit: a user id whose cached identities no longer hold."""
 
@@ -82,13 +82,15 @@ def _expiry(actor: Actor, new: TokenCreate) -> str | None:
             raise Forbidden(
                 "A token without end needs tokens:admin.", required=["tokens:admin"], held=actor.permissions.held()
             )
-        return own
+        if own is not None:
+            raise Forbidden(OUTLIVES, expires_at=own)
+        return None
     asked = new.expires_in_days is not None or new.expires_in is not None
     days = new.expires_in_days or DAYS[new.expires_in or "90d"]
     wanted = later(days * 86400)
     if own is not None and own < wanted:
         if asked:
-            raise Forbidden("A token cannot outlive the token that makes it.", expires_at=own)
+            raise Forbidden(OUTLIVES, expires_at=own)
         return own
     return wanted
 

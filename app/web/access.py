@@ -24,7 +24,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 PUBLIC = "PUBLIC"
 SIGNED_IN = "SIGNED_IN"
-_COMMON: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+COMMON: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -61,6 +61,8 @@ class Credential(msgspec.Struct, gc=False):
     """True for a loopback or Unix socket peer with nothing in between."""
     content_length: int | None = 0
     """None: a body of unknown length follows."""
+    token_id: int | None = None
+    """A token that was recognised and does not hold any more; None also for one nobody was ever given."""
 
 
 class Desk(Protocol):
@@ -70,9 +72,9 @@ class Desk(Protocol):
         """The identity when it is cached and holds."""
 
     async def identify(self, credential: Credential) -> Identity:
-        """Looks the caller up. Unauthorized says why not."""
+        """Looks the caller up, and notes a token that does not hold. Unauthorized says why not."""
 
-    def seen(self, call: Call, who: Identity | None, status: int, refusal: PurserError | None) -> None:
+    def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Hears of every call that carried a credential, but successful changes, whose row is in their transaction."""
 
 
@@ -117,9 +119,9 @@ class Endpoint:
         who: Identity | None = scope["identity"]
         status = response.status_code
         if credential.secret is not None and not (self._changes and status < 400):
-            self.desk.seen(call, who, status, refusal)
+            self.desk.seen(credential, who, status, refusal)
         headers = response.raw_headers
-        headers += _COMMON
+        headers += COMMON
         headers.append((b"x-request-id", call.request_id.encode()))
         if who is not None:
             headers.append(self._accepted)

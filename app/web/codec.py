@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -10,12 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import Invalid, TooLarge
+from app.values import TOKEN_PREFIX
 
 T = TypeVar("T")
 Header = tuple[bytes, bytes]
 
 BODY_LIMIT_BYTES = 2**20
 _MOST_PARAMETERS = 50
+_MOST_SHOWN = 60
+_SENSITIVE = re.compile("password|secret|token", re.IGNORECASE)
+_BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _JSON_TYPE: Header = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -78,12 +82,20 @@ def decode(raw: bytes, kind: type[T]) -> T:
     try:
         found: T = decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), kind, "/") from None
+        raise _invalid(str(error), kind, _untyped(raw), root="/") from None
     except (ValueError, RecursionError) as error:  # malformed, bad UTF-8, nested too deeply
         raise Invalid(_malformed(error)) from None
     if b"\\u" in raw:
         _refuse_unstorable(msgspec.to_builtins(found), "")
     return found
+
+
+def _untyped(raw: bytes) -> object:
+    """JSON text as it came, to tell what was wrong with it; None when it is not even JSON."""
+    try:
+        return msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _malformed(error: Exception) -> str:
@@ -118,9 +130,13 @@ def query(request: Request, kind: type[T]) -> T:
     raw: bytes = request.scope["query_string"]
     given = _parameters(raw) if raw else {}
     try:
-        return msgspec.convert(given, kind, strict=False)
+        found = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), kind, "") from None
+        raise _invalid(str(error), kind, given, root="") from None
+    for name in given:
+        if getattr(found, name) is None:  # msgspec reads the text `null` as None: a filter would vanish
+            raise Invalid.field(name, f"expected a value, not {_shown(given[name])}")
+    return found
 
 
 def no_query(request: Request) -> None:
@@ -132,6 +148,8 @@ def no_query(request: Request) -> None:
 
 def _parameters(raw: bytes) -> dict[str, str]:
     try:
+        if b"%" in raw and _BAD_PERCENT.search(raw):
+            raise ValueError
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_PARAMETERS, errors="strict")
     except ValueError:
         raise Invalid("The query string is not URL-encoded UTF-8, or has too many parameters.") from None
@@ -145,24 +163,47 @@ def _parameters(raw: bytes) -> dict[str, str]:
     return given
 
 
-def _invalid(text: str, kind: type, root: str) -> Invalid:
-    """A msgspec message as field and rule. `root` is `/` for JSON pointers, empty for parameter names."""
+def _invalid(text: str, kind: type, given: object, *, root: str) -> Invalid:
+    """A msgspec message as field, rule and what came. `root` is `/` for JSON pointers, empty for parameter names."""
     message, _, place = text.partition(" - at `")
     names = re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", place.rstrip("`").removeprefix("$"))
     path = [name or index for name, index in names]
     if match := re.fullmatch(r"Object (missing required|contains unknown) field `(.*)`", message, re.DOTALL):
         path.append(match.group(2))
-        message = "required, and missing" if match.group(1) == "missing required" else "unknown field"
-    elif "matching regex" in message and (rule := _rule(kind, path)):
-        message = f"expected {rule}"
+        unknown = "unknown field" if root else "unknown query parameter"
+        message = "required, and missing" if match.group(1) == "missing required" else unknown
     else:
-        message = message[:1].lower() + message[1:]
+        broken = "matching regex" in message or message.startswith("Invalid enum value")
+        rule = _rule(kind, path) if broken else None
+        message = f"expected {rule}" if rule else message[:1].lower() + message[1:]
+        if came := _came(given, path):
+            message = f"{message.partition(', got `')[0]}, not {came}"
     field = "/".join(part.replace("~", "~0").replace("/", "~1") for part in path) if root else ".".join(path)
     return Invalid.field(root + field, message)
 
 
+def _came(given: object, path: list[str]) -> str | None:
+    """The refused value as JSON, cut short; None for lists, objects and whatever may be secret."""
+    if not path or any(_SENSITIVE.search(name) for name in path):
+        return None
+    for name in path:
+        if isinstance(given, dict):
+            given = given.get(name)
+        elif isinstance(given, list) and name.isdigit() and int(name) < len(given):
+            given = given[int(name)]
+        else:
+            return None
+    return None if isinstance(given, dict | list) or TOKEN_PREFIX in str(given) else _shown(given)
+
+
+def _shown(part: object) -> str:
+    whole = isinstance(part, int) and not isinstance(part, bool)  # may be beyond 64 bits
+    text = str(part) if whole else _encode(part).decode()
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
 def _rule(kind: Any, path: list[str]) -> str | None:
-    """The `description` beside a field's pattern: the rule in words."""
+    """What a field takes, in words: the `description` beside its pattern, or the choices of its Literal."""
     for name in path:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             kind = get_type_hints(kind, include_extras=True).get(name)
@@ -175,5 +216,7 @@ def _rule(kind: Any, path: list[str]) -> str | None:
             for meta in part.__metadata__:
                 if isinstance(meta, msgspec.Meta) and meta.description:
                     return meta.description
+        if get_origin(part) is Literal:
+            return " or ".join(f"`{choice}`" for choice in get_args(part))
         pending.extend(get_args(part))
     return None

@@ -1,16 +1,22 @@
-"""The one layer around everything: reads what a call says about itself, gives it an id, never raises."""
+"""The layers around everything: what a call says about itself, and which pages of other origins may read answers."""
 
 import ipaddress
 import re
 from collections.abc import Sequence
 from contextvars import ContextVar
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.actor import Call
 from app.config import Network
+from app.errors import Invalid
 from app.values import new_request_id
-from app.web.access import Credential
+from app.web.access import COMMON, Credential
+from app.web.codec import Reply
+from app.web.problems import problem
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request being served: log lines carry it, also those of the database's thread."""
@@ -21,7 +27,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 class Reception:
-    """Plain ASGI middleware: puts a `Credential` into the scope of every request."""
+    """Plain ASGI middleware, the outermost: gives every request an id and puts a `Credential` into its scope."""
 
     def __init__(self, app: ASGIApp, trusted_proxies: Sequence[Network] = ()) -> None:
         self.app = app
@@ -64,6 +70,20 @@ class Reception:
         return Credential(Call(number, ip, scope["method"], scope["path"]), secret, local, length)
 
 
+class Cors(CORSMiddleware):
+    """Starlette's, but what it answers by itself has the headers of every answer, and a refusal its shape."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Whether a page of another origin may make the call that its browser asks about."""
+        theirs = super().preflight_response(request_headers)
+        number = request_id.get()
+        refusal = None if theirs.status_code == 200 else Invalid(f"{bytes(theirs.body).decode()}.")
+        ours = problem(refusal, number) if refusal else Reply(b"", 204)
+        ours.raw_headers += [*COMMON, (b"x-request-id", number.encode())]
+        ours.raw_headers += [header for header in theirs.raw_headers if not header[0].startswith(b"content-")]
+        return ours
+
+
 def _secret(header: bytes) -> str | None:
     """The credential of an Authorization header, `Token` and `Bearer` alike; another scheme counts as a bad one."""
     scheme, _, secret = header.decode("latin-1").partition(" ")
@@ -72,13 +92,17 @@ def _secret(header: bytes) -> str | None:
     return secret.strip() if scheme.lower() in ("token", "bearer") else ""
 
 
+def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address, an IPv4 one also when a dual-stack socket wrote it as `::ffff:192.0.2.1`; ValueError."""
+    address = ipaddress.ip_address(ip)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def _is_loopback(ip: str) -> bool:
     try:
-        address = ipaddress.ip_address(ip)
+        return _address(ip).is_loopback
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def walk(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -86,7 +110,7 @@ def walk(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str
     found = peer
     for hop in (*reversed(forwarded), None):
         try:
-            address = ipaddress.ip_address(found)
+            address = _address(found)
         except ValueError:
             return peer
         if hop is None or not any(address in network for network in trusted):

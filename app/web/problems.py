@@ -37,6 +37,7 @@ def problem(error: PurserError, request_id: str) -> Reply:
         "detail": error.detail[:_MOST_DETAIL],
         "code": error.code,
         "request_id": request_id,
+        "errors": [],
     }
     return Reply(msgspec.json.encode(document | error.facts), status, (_TYPE, *_headers(error)))
 

@@ -18,9 +18,9 @@ _ID = re.compile(r"{((?:[a-z]+_)?id)}")
 
 
 class IdConvertor(Convertor[int]):
-    """1 to 18 digits: fits 64 bits, so a huge id is simply not found."""
+    """1 to 18 digits: fits 64 bits, so a huge id is simply not found. The `$` behind it takes no newline."""
 
-    regex = "[0-9]{1,18}"
+    regex = r"[0-9]{1,18}(?!\n)"
 
     def convert(self, value: str) -> int:
         return int(value)
@@ -134,7 +134,8 @@ class IndexRouter(Router):
                 await route.handle(scope, receive, send)
                 return True
             if match is Match.PARTIAL:
-                scope["route"] = route
+                if not allowed:
+                    scope["route"] = route
                 allowed |= route.methods or set()
         if not allowed:
             return False

@@ -51,7 +51,7 @@ class Server:
         else:
             raise SystemExit(f"bench: {argv} did not start")
         with httpx2.Client(trust_env=False) as client:
-            client.get(self.url + ("/health" if "app" in argv else "/")).raise_for_status()
+            client.get(self.url + ("/" if "uvicorn" in argv else "/health")).raise_for_status()
         self.healthy_s = time.perf_counter() - began
 
     def memory_mib(self, field: str) -> float:

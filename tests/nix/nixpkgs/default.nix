@@ -1,0 +1,17 @@
+# Stands where <nixpkgs> stands: a function of `config` and `overlays` to a set of packages.
+{ config, overlays }:
+
+let
+  package = attrs: derivation ({
+    builder = "/bin/sh";
+    args = [ "-c" "echo $name > $out" ];
+    system = builtins.currentSystem;
+  } // attrs);
+in
+
+{
+  hello = package { name = "hello-2.10"; version = "2.10"; };
+  unversioned = package { name = "unversioned-1.2.3"; };
+  lib = { version = "1.0.0"; };
+  curious = package { name = "curious-1.0.0"; version = builtins.readFile /etc/hostname; };
+}
