@@ -23,6 +23,8 @@ class Invalid(PurserError):
 
     @classmethod
     def field(cls, field: str, message: str) -> "Invalid":
+        """One field and its rule; a field name that the caller made up is cut short."""
+        field = field if len(field) <= 100 else field[:99] + "…"
         return cls(f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 

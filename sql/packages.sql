@@ -305,3 +305,13 @@ LIMIT :limit;
 
 -- name: count_activations :value
 SELECT count(*) FROM package_activations WHERE name = :name;
+
+-- name: existing :many
+-- Those of a JSON list of ids that are packages.
+-- lint: unbounded because there are no more rows than ids in the list
+SELECT id FROM packages WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:ids)) ORDER BY id;
+
+-- name: existing_attempts :many
+-- Those of a JSON list of ids that are attempts.
+-- lint: unbounded because there are no more rows than ids in the list
+SELECT id FROM package_attempts WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:ids)) ORDER BY id;

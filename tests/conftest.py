@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from starlette.testclient import TestClient
 
 from app.config import Config
 from app.main import Purser, create_app
 from tests.support import Service, claim, configured
+
+hypothesis.settings.register_profile("purser", deadline=None)  # how long an example takes says nothing here
+hypothesis.settings.load_profile("purser")
 
 
 @pytest.fixture(scope="session")

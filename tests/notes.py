@@ -60,6 +60,10 @@ SELECT count(*) FROM notes WHERE text NOT IN (SELECT text FROM echoes);
 -- Runs for as many steps; no index helps.
 WITH RECURSIVE step (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < :steps) SELECT max(n) FROM step;
 
+-- name: add_endlessly :exec
+INSERT INTO notes (text)
+WITH RECURSIVE step (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step) SELECT CAST(n AS TEXT) FROM step;
+
 -- name: broken :exec
 INSERT INTO no_such_table (text) VALUES ('x');
 """,
@@ -129,11 +133,16 @@ def toil_a_minute(tx: Tx) -> None:
 
 
 @limit_s(0.05)
-def toil_too_long(tx: Tx, text: str | None = None) -> None:
-    """Runs into its own time limit, after adding a note if a text is given."""
-    if text is not None:
-        tx.exec(q.add, text=text)
+def toil_too_long(tx: Tx) -> None:
+    """Runs into its own time limit."""
     tx.value(q.toil, int, steps=ENDLESS)
+
+
+@limit_s(0.05)
+def add_too_much(tx: Tx, text: str) -> None:
+    """Runs into its own time limit while it writes."""
+    tx.exec(q.add, text=text)
+    tx.exec(q.add_endlessly)
 
 
 class Gate:

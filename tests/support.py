@@ -7,12 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from app.config import Config, load
 
@@ -41,6 +42,64 @@ def rows(database: Path, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(sql, parameters)]
     finally:
         connection.close()
+
+
+MEMBERS = {"type", "title", "status", "detail", "code", "request_id", "errors"}
+
+
+def refusal(answer: httpx2.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The problem document of a refused call, after checking that it is whole and has the one shape of all errors."""
+    assert answer.status_code == status, f"{answer.status_code} {answer.text[:500]}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    document: dict[str, Any] = answer.json()
+    assert document.keys() >= MEMBERS
+    assert (document["type"], document["status"]) == ("about:blank", status)
+    assert document["request_id"] == answer.headers["x-request-id"]
+    assert document["detail"]
+    assert document["title"]
+    assert all(error.keys() == {"field", "message"} for error in document["errors"])
+    assert code is None or document["code"] == code
+    return document
+
+
+def ask(
+    client: TestClient,
+    method: str,
+    path: str,
+    *,
+    query: bytes = b"",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    body: Sequence[bytes] = (),
+    root_path: str = "",
+    host: str = "127.0.0.1",
+) -> httpx2.Response:
+    """One call past every client: the path, query string, headers and body exactly as given, `body` chunk by chunk."""
+    own = [(name.encode().lower(), value.encode()) for name, value in client.headers.items()]
+    given = [pair for pair in own if pair[0] == b"authorization"] + [*headers]
+    if body and not {name for name, _ in given} & {b"content-length", b"transfer-encoding"}:
+        given.append((b"content-length", b"%d" % sum(map(len, body))))
+    chunks = [*body] or [b""]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if not chunks:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def call(app: ASGIApp) -> None:
+        scope = {"type": "http", "http_version": "1.1", "scheme": "http", "server": ("testserver", 80)}
+        scope |= {"client": (host, 50000), "method": method, "path": path, "root_path": root_path}
+        await app(scope | {"query_string": query, "headers": given}, receive, send)
+
+    assert client.portal is not None
+    client.portal.call(call, client.app)
+    content = b"".join(message["body"] for message in sent[1:])
+    return httpx2.Response(sent[0]["status"], headers=sent[0]["headers"], content=content)
 
 
 class Service:

@@ -5,6 +5,7 @@ nothing is lost and nothing is left behind. A stand-in plays nix-build only wher
 import asyncio
 import gc
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from app.packages.builder import Built, Ended, Failed, Nix, Stopped, SwitchFailed, supervise
-from app.packages.survivors import _survivors, end_survivors, remove_tree
+from app.packages.survivors import end_survivors, remove_tree, survivors
 from tests.nix_store import EXPRESSIONS, FAKES, nix_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.nix]
@@ -51,7 +52,7 @@ async def left_running(tmp_path: Path) -> dict[int, bool]:
     """The processes of this test's builds; what has been killed gets a moment to die."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 1
-    while (left := _survivors(tmp_path / "data" / "tmp")) and loop.time() < deadline:
+    while (left := survivors(tmp_path / "data" / "tmp")) and loop.time() < deadline:
         await asyncio.sleep(0.01)
     return left
 
@@ -149,8 +150,9 @@ async def test_a_failure_through_the_daemon_gets_the_same_name(make: Make, tmp_p
         )
     )
     nix = make(more={"NIX_REMOTE": f"unix://{tmp_path}/nix-state/daemon-socket/socket"}, options=["--timeout", "1"])
-    while not (tmp_path / "nix-state" / "daemon-socket" / "socket").exists():
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not (tmp_path / "nix-state" / "daemon-socket" / "socket").exists():
+            await asyncio.sleep(0.01)
     try:
         named = {v: (await build(nix, v, attempt=n)).failure for n, v in enumerate(("fails", "killed", "slow", "9.9"))}
         assert named == {"fails": "build", "killed": "out_of_memory", "slow": "timeout", "9.9": "version_unavailable"}
@@ -266,11 +268,11 @@ async def test_the_demo_refuses_what_it_has_not(make: Make, name: str, version: 
 # --- limits and stops
 
 
-async def begun(tmp_path: Path, attempt: int = 1) -> asyncio.Event:
+async def begun(tmp_path: Path, attempt: int = 1) -> None:
     """Waits until the builder has said its first word."""
-    while not (tmp_path / "data" / "logs" / f"{attempt}.log").exists() or "begun" not in log_of(tmp_path, attempt):
-        await asyncio.sleep(0.01)
-    return asyncio.Event()
+    async with asyncio.timeout(10):
+        while not (tmp_path / "data" / "logs" / f"{attempt}.log").exists() or "begun" not in log_of(tmp_path, attempt):
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("version", ["slow", "deaf"])
@@ -348,9 +350,9 @@ async def test_recovery_ends_a_build_whose_parent_died(make: Make, tmp_path: Pat
         if killed_first:
             process.kill()
             await process.wait()
-        assert len(_survivors(tmp_path / "data" / "tmp")) >= 2 - killed_first
+        assert len(survivors(tmp_path / "data" / "tmp")) >= 2 - killed_first
         assert await nix.recover() >= 2 - killed_first
-        assert _survivors(tmp_path / "data" / "tmp") == {}
+        assert survivors(tmp_path / "data" / "tmp") == {}
         await process.communicate()
         assert process.returncode == (-signal.SIGKILL if killed_first else 1)
         assert not (tmp_path / "data" / "tmp").exists()
@@ -366,10 +368,17 @@ async def test_recovery_leaves_other_processes_alone(make: Make, tmp_path: Path)
     await process.wait()
 
 
-async def test_a_killed_nix_build_takes_its_builder_with_it(make: Make, tmp_path: Path) -> None:
-    running = asyncio.create_task(build(make(), "deaf"))
+SANDBOX = ["--option", "sandbox", "true", "--option", "sandbox-paths", "/bin /usr /lib /lib64"]
+
+
+@pytest.mark.parametrize("options", [[], SANDBOX], ids=["bare", "sandbox"])
+async def test_a_killed_nix_build_takes_its_builder_with_it(make: Make, tmp_path: Path, options: list[str]) -> None:
+    nix = make(options=options)
+    if options and not isinstance(await build(nix, "1.0.0", attempt=2), Built):
+        pytest.skip("this machine has no namespaces for a sandbox")
+    running = asyncio.create_task(build(nix, "deaf"))
     await begun(tmp_path)
-    nix_build = next(pid for pid, is_nix in _survivors(tmp_path / "data" / "tmp").items() if is_nix)
+    nix_build = next(pid for pid, is_nix in survivors(tmp_path / "data" / "tmp").items() if is_nix)
     os.kill(nix_build, signal.SIGKILL)
     failed = await running
     assert (failed.failure, failed.exit_code) == ("out_of_memory", None)
@@ -586,6 +595,76 @@ async def test_a_cancel_at_any_moment_leaves_no_process_and_no_pipe(make: Make, 
             await running
         assert await left_running(tmp_path) == {}
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_the_log_is_bounded_whatever_nix_itself_does(make: Make, tmp_path: Path) -> None:
+    failed = await build(make(program=str(FAKES / "nix-build"), more={"NIX_FAKE": "flood"}, log_limit_bytes=5000), "1")
+    assert (failed.failure, failed.exit_code) == ("log_limit", None)
+    assert 4000 < failed.log_bytes <= 5000
+    assert log_of(tmp_path).endswith("\n... the log has reached its limit\n")
+
+
+def beside(tmp_path: Path, program: str, script: str) -> str:
+    """A folder with the real nix-build and a stand-in for one of its siblings; the path of the former.
+
+    What the script lets through goes to the real sibling.
+    """
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    real = shutil.which("nix-build")
+    assert real
+    (folder / "nix-build").symlink_to(real)
+    (folder / program).write_text(f'#!/bin/sh\n{script}\nexec {Path(real).with_name(program)} "$@"\n')
+    (folder / program).chmod(0o755)
+    return str(folder / "nix-build")
+
+
+async def test_a_build_can_be_stopped_while_it_is_verified(make: Make, tmp_path: Path) -> None:
+    program = beside(tmp_path, "nix-store", f"case $1 in --verify-path) : > {tmp_path}/asked; exec sleep 60 ;; esac")
+    stop = asyncio.Event()
+    running = asyncio.create_task(make(program=program).build(1, 1, "foo", "1.0.0", stop=stop))
+    async with asyncio.timeout(5):
+        while not (tmp_path / "asked").exists():
+            await asyncio.sleep(0.01)
+        stop.set()
+        assert isinstance(await running, Stopped)
+    assert not list((tmp_path / "data" / "roots").iterdir())
+
+
+async def test_a_store_that_cannot_be_asked_is_no_damage(make: Make, tmp_path: Path) -> None:
+    nix = make(program=beside(tmp_path, "nix-store", "echo error: cannot connect to socket >&2; exit 1"))
+    failed = await build(nix, "1.0.0")
+    assert (failed.failure, failed.detail) == ("unknown", "cannot connect to socket")
+    with pytest.raises(SwitchFailed, match="cannot connect to socket"):
+        await nix.verify("/nix/store/x")
+
+
+async def test_a_path_that_stays_damaged_is_named(make: Make, tmp_path: Path) -> None:
+    script = "if test $1 = --verify-path; then echo \"path '$2' was modified! expected\" >&2; exit 1; fi"
+    failed = await build(make(program=beside(tmp_path, "nix-store", script)), "1.0.0")
+    assert failed.failure == "damaged"
+    assert "could not be repaired" in failed.detail
+
+
+async def test_a_switch_takes_no_longer_than_it_may(make: Make, tmp_path: Path) -> None:
+    nix = make(program=beside(tmp_path, "nix-env", "exec sleep 60"))
+    with pytest.raises(SwitchFailed) as refused:
+        await nix.switch("foo", "/nix/store/x", timeout_s=0.3)
+    assert refused.value.detail == "nix-env did not end within 0.3 s."
+    assert nix.current("foo") is None
+
+
+async def test_generations_that_cannot_be_removed_are_reported(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make()
+    paths = [(await build(whole, f"{n}.0.0", package=n, attempt=n)).store_path for n in (1, 2)]
+    for path in paths:
+        await whole.switch("foo", path)
+    await make(program=beside(tmp_path, "nix-env", "echo error: busy >&2; exit 1")).forget(1, "foo", paths[0])
+    await make(program="/nowhere/nix-build", inherited={"PATH": str(tmp_path)}).forget(1, "foo", paths[0])
+    assert [record.message for record in caplog.records] == ["old generations stay"] * 2
+    assert whole.current("foo") == (paths[1], 2)
 
 
 async def test_the_stand_in_can_build(make: Make) -> None:

@@ -34,7 +34,8 @@ MOST_WAITING = 1000
 MOST_TOGETHER = 256
 READERS = 2
 RESCUE_S = 0.010
-CUT_S = 0.5
+CUT_S = 0.05
+STOP_S = 1.0
 STEPS_BETWEEN_CHECKS = 20_000
 NEVER = float("inf")
 
@@ -75,6 +76,10 @@ class _Thread(aiosqlite.Connection):
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._tx.put_nowait((future, lambda: fn(*args)))
         return await future
+
+    def join(self) -> None:
+        """Returns when the thread has ended, after a `close` or when the connection could not be opened."""
+        self._thread.join()
 
     @property
     def raw(self) -> sqlite3.Connection:
@@ -206,7 +211,7 @@ class SqliteDatabase(Database):
         for lane in (self._writer, *self._readers):
             lane.cut()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), 2 * CUT_S)
+            await asyncio.wait_for(self._quiet.wait(), STOP_S)
         for queue in (self._writes, self._reads):
             for job in queue:
                 job.error = Unavailable("The service is stopping.")
@@ -378,9 +383,14 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 async def _lane(connector: Callable[[], sqlite3.Connection], slow_query_ms: float) -> _Lane:
     thread = _Thread(connector)
-    await thread
     lane = _Lane(thread, slow_query_ms)
-    await thread.set_progress_handler(lane.late, STEPS_BETWEEN_CHECKS)
+    try:
+        await thread
+        await thread.set_progress_handler(lane.late, STEPS_BETWEEN_CHECKS)
+    except BaseException:
+        await thread.close()
+        await asyncio.to_thread(thread.join)  # its last words need the loop
+        raise
     return lane
 
 
@@ -393,6 +403,7 @@ def _connect(path: Path, mode: str, pragmas: Iterable[str]) -> sqlite3.Connectio
     )
     try:
         if mode == "rwc":
+            pending(connection)  # a database that is not ours is refused before anything in it changes
             _use_wal(connection)
         for pragma in pragmas:
             connection.execute(pragma)

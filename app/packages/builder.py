@@ -448,7 +448,8 @@ class Nix:
         return True
 
     async def _closure(self, store_path: str, stop: asyncio.Event) -> list[str]:
-        return await self._answer(nix.closure_command(self._path_of("nix-store"), store_path), stop)
+        closure = await self._answer(nix.closure_command(self._path_of("nix-store"), store_path), stop)
+        return closure if store_path in closure else [*closure, store_path]
 
     async def _size(self, store_paths: Sequence[str], stop: asyncio.Event) -> int:
         program = self._path_of("nix-store")

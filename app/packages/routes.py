@@ -23,10 +23,9 @@ from app.packages.structs import (
     shown,
 )
 from app.packages.switching import Switching
-from app.values import Paging
 from app.web.access import actor, database, etag, if_match, location, route
 from app.web.codec import Reply, body, query, respond
-from app.web.paging import listing, position
+from app.web.paging import Paging, listing, position
 
 _TEXT = "text/plain; charset=utf-8"
 _CHUNK_BYTES = 65536

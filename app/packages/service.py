@@ -8,13 +8,13 @@ from msgspec import UNSET, UnsetType
 from app.actor import Actor, Identity
 from app.audit import service as audit
 from app.db import Query, Tx, load
+from app.db.rows import to_json
 from app.errors import Conflict, NotFound, PreconditionFailed, Unavailable
 from app.packages.structs import (
     Activated,
     Activation,
     ActivationRow,
     Attempt,
-    AttemptId,
     AttemptRow,
     Cancelling,
     Download,
@@ -23,6 +23,7 @@ from app.packages.structs import (
     PackageFilter,
     PackageRow,
     Queued,
+    RowId,
     StackEntry,
     activation_shown,
     attempt_shown,
@@ -106,7 +107,7 @@ def remove(tx: Tx, actor: Actor, package_id: int, revision: int | None) -> Remov
     found = row(tx, package_id)
     if revision not in (None, found.revision):
         raise PreconditionFailed("The package has changed since.", revision=found.revision)
-    attempts = [attempt.id for attempt in tx.many(q.attempt_ids, AttemptId, package_id=package_id)]
+    attempts = [attempt.id for attempt in tx.many(q.attempt_ids, RowId, package_id=package_id)]
     if not tx.exec(q.remove, id=package_id):
         raise Conflict(f"A package cannot be deleted while it is {_standing(found)}.", state=found.status)
     audit.record(tx, actor, "packages.delete", f"packages/{package_id}")
@@ -380,9 +381,9 @@ def interrupt_running(tx: Tx) -> int:
 
 def existing(tx: Tx, package_ids: Sequence[int]) -> set[int]:
     """Those of the ids that are packages."""
-    return {package_id for package_id in package_ids if tx.one(q.by_id, PackageRow, id=package_id) is not None}
+    return {row.id for row in tx.many(q.existing, RowId, ids=to_json(package_ids))}
 
 
 def existing_attempts(tx: Tx, attempt_ids: Sequence[int]) -> set[int]:
     """Those of the ids that are attempts."""
-    return {number for number in attempt_ids if tx.one(q.attempt_by_id, AttemptRow, id=number) is not None}
+    return {row.id for row in tx.many(q.existing_attempts, RowId, ids=to_json(attempt_ids))}

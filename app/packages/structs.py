@@ -153,8 +153,8 @@ def attempt_shown(row: AttemptRow) -> Attempt:
     )
 
 
-class AttemptId(msgspec.Struct, frozen=True):
-    """The id of an attempt: the name of its log file."""
+class RowId(msgspec.Struct, frozen=True):
+    """The id of a row, where nothing else of it is wanted."""
 
     id: int
 

@@ -19,10 +19,10 @@ def end_survivors(folder: Path) -> int:
     A builder runs in a session of its own and survives a killed nix-build; its environment tells where it belongs.
     Nix's own programs get TERM and 5 s to clean up after themselves, then whatever is left is killed.
     """
-    seen = _survivors(folder)
+    seen = survivors(folder)
     _signal_and_wait([pid for pid, is_nix in seen.items() if is_nix], folder, signal.SIGTERM)
     for _ in range(10):  # a process may be forked while we look
-        left = _survivors(folder)
+        left = survivors(folder)
         if not left:
             break
         seen |= left
@@ -30,13 +30,28 @@ def end_survivors(folder: Path) -> int:
     return len(seen)
 
 
-def _survivors(folder: Path) -> dict[int, bool]:
+def survivors(folder: Path) -> dict[int, bool]:
     """The processes that belong to `folder`, and whether each is one of Nix's programs."""
+    builds = _builds(folder)
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
-    return {pid: is_nix for pid in pids if (is_nix := _belongs(pid, folder)) is not None}
+    return {pid: is_nix for pid in pids if (is_nix := _belongs(pid, folder, builds)) is not None}
 
 
-def _belongs(pid: int, folder: Path) -> bool | None:
+def _builds(folder: Path) -> set[tuple[int, int]]:
+    """Device and inode of every folder in which Nix has a builder at work. Newer ones put it one folder deeper."""
+    found = [path for pattern in ("nix-build-*", "*/nix-build-*") for path in folder.glob(pattern)]
+    return {identity for path in [*found, *(path / "build" for path in found)] if (identity := _identity(path))}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _belongs(pid: int, folder: Path, builds: set[tuple[int, int]]) -> bool | None:
     """None when the process is not of `folder`, has ended, or may not be read; else whether it is a Nix program."""
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -45,7 +60,9 @@ def _belongs(pid: int, folder: Path) -> bool | None:
         return None
     places = {os.fsencode(folder), os.fsencode(folder.resolve())}
     homes = [value for entry in environ for key, _, value in [entry.partition(b"=")] if key in _TEMPORARY]
-    if not any(home == place or home.startswith(place + b"/") for home in homes for place in places):
+    inside = any(home == place or home.startswith(place + b"/") for home in homes for place in places)
+    # Nix manual, sandbox-build-dir: in a sandbox the folder is mounted at /build, and the environment says so
+    if not inside and _identity(Path(f"/proc/{pid}/root/build")) not in builds:
         return None
     return any(os.path.basename(word).startswith(b"nix") for word in words[:2])
 
@@ -53,12 +70,12 @@ def _belongs(pid: int, folder: Path) -> bool | None:
 def _signal_and_wait(pids: Sequence[int], folder: Path, number: signal.Signals) -> None:
     """Signals the processes and waits until they have ended, 5 s at most. A pidfd names one process for ever."""
     with ExitStack() as stack:
-        poll, waiting = select.poll(), 0
+        poll, waiting, builds = select.poll(), 0, _builds(folder)
         for pid in pids:
             with suppress(ProcessLookupError, PermissionError):
                 handle = os.pidfd_open(pid)
                 stack.callback(os.close, handle)
-                if _belongs(pid, folder) is not None:  # the number may have been given to another one meanwhile
+                if _belongs(pid, folder, builds) is not None:  # the number may have been given to another one meanwhile
                     signal.pidfd_send_signal(handle, number)
                     poll.register(handle, select.POLLIN)
                     waiting += 1

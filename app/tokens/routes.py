@@ -5,10 +5,9 @@ from starlette.responses import Response
 
 from app.tokens import service
 from app.tokens.structs import NewToken, Token, TokenCreate
-from app.values import Paging
 from app.web.access import actor, credential, database, location, route
 from app.web.codec import body, query, respond
-from app.web.paging import listing, position
+from app.web.paging import Paging, listing, position
 
 
 async def index(request: Request) -> Response:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import Invalid
-from app.values import Paging
+from app.values import Paging as Paging
 from app.web.codec import Header, respond
 
 T = TypeVar("T")

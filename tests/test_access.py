@@ -1,0 +1,206 @@
+"""The guard: who calls, may they, and what an answer says about it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.config import Config, load
+from app.main import Purser, create_app
+from app.permissions import LADDER, LADDERS
+from app.routes import lines
+from app.web.access import PUBLIC, SIGNED_IN, RouteLine
+from app.web.middleware import walk
+from tests.support import ask, configured, refusal, rows
+
+NEEDED = "A token is required: send `Authorization: Token …`."
+GUARDED = [line for line in lines() if line.permission not in (PUBLIC, SIGNED_IN)]
+SIGNED = [line for line in lines() if line.permission == SIGNED_IN]
+OPEN = [line for line in lines() if line.permission == PUBLIC]
+
+
+def title(line: RouteLine) -> str:
+    return f"{line.method} {line.path}"
+
+
+def at(line: RouteLine) -> str:
+    return line.path.replace("{id}", "77")
+
+
+def token(client: TestClient, *scopes: str) -> dict[str, str]:
+    """A new token with these scopes, as a header."""
+    answer = client.post("/api/v1/tokens", json={"scopes": list(scopes)})
+    assert answer.status_code == 201, answer.text
+    return {"Authorization": f"Token {answer.json()['token']}"}
+
+
+def ladder(line: RouteLine) -> tuple[str, list[str], list[str]]:
+    """The resource of a route's permission, and the rungs of its ladder that are too low and that do."""
+    resource, action = line.permission.split(":")
+    rungs = list(LADDERS.get(resource, LADDER))
+    return resource, rungs[: rungs.index(action)], rungs[rungs.index(action) :]
+
+
+@pytest.mark.parametrize("line", [*GUARDED, *SIGNED], ids=title)
+def test_a_stranger_is_asked_for_a_token(client: TestClient, line: RouteLine) -> None:
+    del client.headers["authorization"]
+    answer = client.request(line.method, at(line))
+    assert refusal(answer, 401, "UNAUTHORIZED")["detail"] == NEEDED
+    assert answer.headers["www-authenticate"] == 'Bearer realm="purser"'
+    assert "x-accepted-scopes" not in answer.headers
+
+
+@pytest.mark.parametrize("line", OPEN, ids=title)
+def test_a_public_path_is_open_to_all_and_minds_no_credential(client: TestClient, line: RouteLine) -> None:
+    expected = client.request(line.method, at(line)).json()
+    del client.headers["authorization"]
+    for headers in ({}, {"Authorization": "Token nonsense"}, {"Authorization": "Basic YTpi"}):
+        answer = client.request(line.method, at(line), headers=headers)
+        assert (answer.status_code, answer.json()) == (200, expected)
+
+
+@pytest.mark.parametrize("line", GUARDED, ids=title)
+def test_a_token_with_too_little_is_refused_and_told_so(client: TestClient, line: RouteLine) -> None:
+    """Every rung below the needed one, and the highest of every other resource."""
+    resource, low, _ = ladder(line)
+    scopes = [*(f"{resource}:{action}" for action in low), "fcs:*", "users:admin", "audit:admin"]
+    for held in scopes:
+        answer = client.request(line.method, at(line), headers=token(client, held))
+        document = refusal(answer, 403, "FORBIDDEN")
+        assert document["detail"] == f"This needs {line.permission}."
+        assert (document["required"], document["held"], document["reach"]) == ([line.permission], [held], line.reach)
+        assert answer.headers["x-accepted-scopes"] == line.permission
+
+
+@pytest.mark.parametrize("line", GUARDED, ids=title)
+def test_a_token_with_enough_gets_past_the_guard(client: TestClient, line: RouteLine) -> None:
+    """The needed rung and every higher one, the whole resource, everything: each is let through to the handler."""
+    resource, _, enough = ladder(line)
+    for held in (*(f"{resource}:{action}" for action in enough), f"{resource}:*", "*"):
+        answer = client.request(line.method, at(line), headers=token(client, held))
+        assert answer.status_code in (200, 201, 400, 404), held
+        assert answer.headers["x-accepted-scopes"] == line.permission
+        if line.path == "/api/v1/tokens/all":  # it has just revoked the maker's own token
+            return
+
+
+@pytest.mark.parametrize("line", SIGNED, ids=title)
+def test_any_token_will_do_where_one_must_only_be_signed_in(client: TestClient, line: RouteLine) -> None:
+    answer = client.request(line.method, at(line), headers=token(client, "fcs:read"))
+    assert answer.status_code == 200
+    assert answer.headers["x-accepted-scopes"] == ""
+
+
+@pytest.mark.parametrize("scheme", ["Token", "Bearer", "token", "BEARER", "tOkEn"])
+def test_both_schemes_are_taken_in_any_spelling(client: TestClient, scheme: str) -> None:
+    secret = client.headers.pop("authorization").split()[1]
+    for space in (" ", "  ", "   "):
+        assert client.get("/api/v1/version", headers={"Authorization": f"{scheme}{space}{secret}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "form", ["Basic {}", "Digest {}", "{}", "Token={}", "Token:{}", "Tokenx {}", "Token {} x", 'Token "{}"']
+)
+def test_no_other_scheme_is_taken(client: TestClient, form: str) -> None:
+    secret = client.headers.pop("authorization").split()[1]
+    answer = client.get("/api/v1/version", headers={"Authorization": form.format(secret)})
+    assert refusal(answer, 401)["detail"] == "Invalid token"
+
+
+def test_an_empty_authorization_is_none(client: TestClient) -> None:
+    client.headers["authorization"] = ""
+    assert refusal(client.get("/api/v1/version"), 401)["detail"] == NEEDED
+
+
+def test_a_token_in_the_query_string_is_no_credential(client: TestClient) -> None:
+    secret = client.headers.pop("authorization").split()[1]
+    refusal(client.get("/api/v1/version", params={"token": secret}), 401)
+
+
+def test_answers_say_when_the_token_expires(client: TestClient) -> None:
+    assert client.get("/hello").headers["x-token-expires"] == "never"
+    made = client.post("/api/v1/tokens", json={"expires_in_days": 1}).json()
+    headers = {"Authorization": f"Token {made['token']}"}
+    for path, status in (("/api/v1/version", 200), ("/api/v1/packages/9", 404), ("/none", 404)):
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["x-token-expires"]) == (status, made["expires_at"])
+    assert "x-token-expires" not in client.get("/hello", headers={"Authorization": "Token no"}).headers
+
+
+def test_a_refusal_comes_before_the_body_is_looked_at(client: TestClient) -> None:
+    """A stranger learns nothing about fields, and a narrow token nothing about what is there."""
+    reader = token(client, "packages:read")
+    for answer, status in (
+        (client.post("/api/v1/packages", content=b"{", headers=reader), 403),
+        (client.delete("/api/v1/packages/9", headers=reader), 403),
+        (client.post("/api/v1/packages?x=1", content=b"[" * 10**6, headers={"Authorization": "Token no"}), 401),
+    ):
+        refusal(answer, status)
+
+
+def test_if_match_holds_a_change_to_the_revision_that_was_seen(client: TestClient) -> None:
+    made = client.post("/api/v1/packages", json={"name": "vim", "version": "9.1"})
+    seen = client.get(made.headers["location"])
+    assert seen.headers["etag"] == made.headers["etag"] == '"1"'
+    for stale in ('"2"', '"0"', "", "W/", '"x"'):
+        refusal(client.delete(made.headers["location"], headers={"If-Match": stale}), 412)
+    assert client.delete(made.headers["location"], headers={"If-Match": seen.headers["etag"]}).status_code == 204
+    for fine in ("*", ' "1" ', 'W/"1"', "1"):
+        again = client.post("/api/v1/packages", json={"name": "vim", "version": "9.1"}).headers["location"]
+        assert client.delete(again, headers={"If-Match": fine}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client_ip"),
+    [
+        ("192.0.2.7", [], "192.0.2.7"),
+        ("192.0.2.7", ["198.51.100.1"], "192.0.2.7"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["203.0.113.9", "198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["203.0.113.9", "198.51.100.1", "10.9.9.9"], "198.51.100.1"),
+        ("10.0.0.1", ["10.1.1.1", "10.2.2.2"], "10.1.1.1"),
+        ("10.0.0.1", [" 198.51.100.1 "], "198.51.100.1"),
+        ("10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1:443"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+        ("::ffff:10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("fd00::1", ["2001:db8::7"], "2001:db8::7"),
+        ("", ["198.51.100.1"], ""),
+        ("testclient", ["198.51.100.1"], "testclient"),
+    ],
+)
+def test_the_clients_address_is_the_first_from_the_right_that_is_no_trusted_proxy(
+    tmp_path: Path, peer: str, forwarded: list[str], client_ip: str
+) -> None:
+    trusted = load({"TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8"}, dotenv=tmp_path / "none").trusted_proxies
+    assert walk(peer, forwarded, trusted) == client_ip
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[tuple[TestClient, Config]]:
+    """A service that trusts a proxy on the appliance itself."""
+    config = configured(tmp_path / "data", TRUSTED_PROXIES="127.0.0.1", CLAIM_FROM="any")
+    with TestClient(create_app(config), client=("127.0.0.1", 50000)) as client:
+        yield client, config
+
+
+def test_a_trusted_proxy_says_who_called(behind: tuple[TestClient, Config]) -> None:
+    client, config = behind
+    client.post("/api/v1/tokens", headers={"X-Forwarded-For": "1.1.1.1, 198.51.100.7"})
+    ask(client, "POST", "/api/v1/tokens", headers=[(b"x-forwarded-for", b"9.9.9.9"), (b"x-forwarded-for", b"8.8.8.8")])
+    assert [row["ip"] for row in rows(config.database_path, "SELECT ip FROM audit")] == ["198.51.100.7"]
+
+
+def test_nobody_else_may_say_who_called(client: TestClient, config: Config) -> None:
+    body = {"name": "vim", "version": "9.1"}
+    client.post("/api/v1/packages", json=body, headers={"X-Forwarded-For": "198.51.100.7", "X-Real-IP": "198.51.100.7"})
+    (row,) = rows(config.database_path, "SELECT ip FROM audit WHERE action = 'packages.create'")
+    assert row["ip"] == "127.0.0.1"
+
+
+def test_all_that_one_caller_may_do_stands_on_the_route_lines(app: Purser) -> None:
+    """The guard serves the very lines of the table, in their order."""
+    served: list[Any] = [route.line for route in app.router.routes]  # type: ignore[attr-defined]
+    assert served == list(lines())

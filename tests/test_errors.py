@@ -1,0 +1,212 @@
+"""Every refusal has one shape, the framework's own included; and what every answer carries."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from app.config import Config
+from app.errors import Conflict, PurserError, TooMany
+from app.main import Purser, create_app
+from app.permissions import LADDER
+from app.routes import lines
+from app.web.problems import STATUSES, internal, problem
+from tests.support import Service, ask, configured, refusal
+
+PACKAGE = {"name": "firefox", "version": "2.1.0"}
+
+
+@pytest.fixture
+def package(client: TestClient) -> dict[str, Any]:
+    return dict(client.post("/api/v1/packages", json=PACKAGE).json())
+
+
+def subclasses(kind: type[PurserError]) -> Iterator[type[PurserError]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from subclasses(sub)
+
+
+def test_every_kind_of_refusal_has_a_status_and_every_status_a_title() -> None:
+    assert {kind.code for kind in subclasses(PurserError)} <= STATUSES.keys()
+    assert len({status for status, _ in STATUSES.values()}) == len(STATUSES)
+    assert all(title and 400 <= status < 600 for status, title in STATUSES.values())
+
+
+def test_every_error_has_one_shape(client: TestClient, package: dict[str, Any]) -> None:
+    """Each status that a caller can bring about today, with the members, the code and the headers it must have."""
+    item = f"/api/v1/packages/{package['id']}"
+    refusal(client.post("/api/v1/packages", content=b"{"), 400, "VALIDATION_ERROR")
+    unauthorized = client.get("/api/v1/packages", headers={"Authorization": "Token nonsense"})
+    refusal(unauthorized, 401, "UNAUTHORIZED")
+    assert unauthorized.headers["www-authenticate"] == 'Bearer realm="purser"'
+    scopes = {"scopes": ["packages:read"]}
+    narrow = client.post("/api/v1/tokens", json=scopes).json()["token"]
+    forbidden = refusal(client.delete(item, headers={"Authorization": f"Token {narrow}"}), 403, "FORBIDDEN")
+    assert (forbidden["required"], forbidden["held"]) == (["packages:write"], ["packages:read"])
+    refusal(client.get("/api/v1/packages/999"), 404, "NOT_FOUND")
+    refusal(client.get("/nothing/here"), 404, "NOT_FOUND")
+    not_allowed = client.put(item)
+    assert refusal(not_allowed, 405, "METHOD_NOT_ALLOWED")["allow"] == ["DELETE", "GET", "HEAD"]
+    assert not_allowed.headers["allow"] == "DELETE, GET, HEAD"
+    conflict = refusal(client.post("/api/v1/packages", json=PACKAGE), 409, "CONFLICT")
+    assert (conflict["name"], conflict["version"]) == ("firefox", "2.1.0")
+    stale = client.delete(item, headers={"If-Match": '"7"'})
+    assert refusal(stale, 412, "PRECONDITION_FAILED")["revision"] == 1
+    refusal(client.delete(item, headers={"If-Match": "yesterday"}), 412, "PRECONDITION_FAILED")
+    large = refusal(client.post("/api/v1/packages", content=b" " * (2**20 + 1)), 413, "PAYLOAD_TOO_LARGE")
+    assert large["limit_bytes"] == 2**20
+
+
+def test_an_internal_error_says_nothing_of_itself(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    """An application whose lifespan nobody entered has no database: an error that no handler expects."""
+    answer = TestClient(create_app(config)).get("/readyz")
+    document = refusal(answer, 500, "INTERNAL_ERROR")
+    assert document["detail"] == "Something went wrong here; the request id finds it in the log."
+    assert "attribute" not in answer.text
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert (record.levelname, record.__dict__["request_id"]) == ("ERROR", document["request_id"])
+
+
+def test_a_refusal_of_an_unknown_kind_is_an_internal_error() -> None:
+    assert internal("id").status_code == 500
+    assert problem(TooMany("Slowly.", retry_after_s=7), "id").raw_headers[1] == (b"retry-after", b"7")
+    assert len(problem(Conflict("x" * 100_000), "id").body) < 3000
+
+
+@pytest.mark.parametrize("line", lines(), ids=lambda line: f"{line.method} {line.path}")
+def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: TestClient, line: Any) -> None:
+    methods = {other.method for other in lines() if other.path == line.path}
+    path = line.path.replace("{id}", "1")
+    if path == "/api/v1/tokens/all":
+        assert methods == {"DELETE"}
+    allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+    for method in {"PUT", "PATCH", "POST", "OPTIONS", "BREW"} - methods:
+        answer = client.request(method, path)
+        assert refusal(answer, 405, "METHOD_NOT_ALLOWED")["allow"] == allowed
+        assert answer.headers["allow"] == ", ".join(allowed)
+
+
+@pytest.mark.parametrize("line", [line for line in lines() if line.method == "GET"], ids=lambda line: line.path)
+def test_head_answers_as_get_does_without_a_body(client: TestClient, package: dict[str, Any], line: Any) -> None:
+    path = line.path.replace("{id}", "1")
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"])
+    assert head.headers.get("etag") == get.headers.get("etag")
+
+
+@pytest.mark.slow
+def test_head_sends_no_body_over_a_socket(service: Service) -> None:
+    service.start()
+    with service.client() as client:
+        for path in ("/health", "/api/v1/version", "/api/v1/tokens", "/api/v1/packages/7", "/nothing"):
+            get, head = client.get(path), client.head(path)
+            assert (head.status_code, head.content) == (get.status_code, b"")
+            assert head.headers["content-length"] == get.headers["content-length"]
+
+
+@pytest.mark.parametrize("line", lines(), ids=lambda line: f"{line.method} {line.path}")
+def test_a_slash_at_the_end_changes_nothing(stranger: TestClient, line: Any) -> None:
+    """Without a redirect, for strangers and known callers alike; the claim is left to its own test."""
+    path = line.path.replace("{id}", "7")
+    bad = {"Authorization": "Token nonsense"}
+    without = stranger.request(line.method, path, headers=bad, follow_redirects=False)
+    for slashes in ("/", "//"):
+        answer = stranger.request(line.method, path + slashes, headers=bad, follow_redirects=False)
+        assert (answer.status_code, answer.json().keys()) == (without.status_code, without.json().keys())
+
+
+def test_singular_names_reach_the_same_handlers(client: TestClient, package: dict[str, Any]) -> None:
+    for path in ("/api/v1/package/1", "/api/v1/package/1/", "/api/v1/packages/1/"):
+        assert client.get(path, follow_redirects=False).json() == package
+    assert client.get("/api/v1/token/1").json()["id"] == 1
+    assert client.get("/api/v1/package/1/attempts").json() == []
+    assert client.delete("/api/v1/package/1").status_code == 204
+    refusal(client.get("/api/v1/packages/1"), 404)
+    refusal(client.get("/api/v1/packageses/1"), 404)
+    refusal(client.patch("/api/v1/package/1"), 405)
+
+
+def test_a_well_formed_request_id_is_kept_and_another_is_made_anew(client: TestClient) -> None:
+    for good in ("a", "3f2a-7.b_C", "x" * 64):
+        assert client.get("/hello", headers={"X-Request-ID": good}).headers["x-request-id"] == good
+    made = set()
+    for bad in ("", " ", "x" * 65, "a b", "a;b", "ä".encode().decode("latin-1"), '"a"', "a,b"):
+        answer = ask(client, "GET", "/hello", headers=[(b"x-request-id", bad.encode("latin-1"))])
+        made.add(answer.headers["x-request-id"])
+        assert answer.headers["x-request-id"] != bad
+    assert len(made) == 8
+    newline = ask(client, "GET", "/hello", headers=[(b"x-request-id", b"a\n")])
+    assert newline.headers["x-request-id"] != "a\n"
+
+
+@pytest.mark.parametrize("path", ["/hello", "/api/v1/version", "/api/v1/packages", "/api/v1/packages/9", "/none"])
+def test_every_answer_carries_the_common_headers(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"]
+    for name in ("cache-control", "x-request-id", "x-content-type-options", "content-type", "content-length"):
+        assert len(answer.headers.get_list(name)) == 1
+
+
+def test_the_path_in_front_of_the_api_is_honoured(client: TestClient) -> None:
+    """With uvicorn's --root-path the path begins with it; a proxy may also have stripped it."""
+    raw = [b'{"name":"a","version":"1.0"}'], [b'{"name":"b","version":"1.0"}']
+    made = ask(client, "POST", "/box/api/v1/packages", root_path="/box", body=raw[0])
+    assert (made.status_code, made.headers["location"]) == (201, "/box/api/v1/packages/1")
+    ask(client, "POST", "/box/api/v1/package/", root_path="/box", body=raw[1])
+    assert ask(client, "GET", "/box/api/v1/package/2/", root_path="/box").json()["name"] == "b"
+    listed = ask(client, "GET", "/box/api/v1/packages", root_path="/box", query=b"limit=1")
+    assert listed.headers["link"].startswith("</box/api/v1/packages?limit=1&sort=created_at&cursor=")
+    refusal(ask(client, "GET", "/box", root_path="/box"), 404)
+    refusal(ask(client, "GET", "/box/", root_path="/box"), 404)
+
+
+def test_a_page_of_another_origin_reads_answers_only_when_it_may(client: TestClient) -> None:
+    allowed = client.get("/api/v1/packages/9", headers={"Origin": "http://localhost:3000"})
+    refusal(allowed, 404)
+    assert allowed.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert "X-Request-ID" in allowed.headers["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in client.get("/hello", headers={"Origin": "http://evil.example"}).headers
+
+
+def test_a_browser_that_asks_first_is_answered_in_the_same_shape(client: TestClient) -> None:
+    asking = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization, if-match"}
+    yes = client.options("/api/v1/packages/1", headers={**asking, "Origin": "http://localhost:3000"})
+    assert (yes.status_code, yes.content) == (204, b"")
+    assert yes.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert "DELETE" in yes.headers["access-control-allow-methods"]
+    assert yes.headers["x-request-id"]
+    no = client.options("/api/v1/packages/1", headers={**asking, "Origin": "http://evil.example"})
+    assert refusal(no, 400)["detail"] == "Disallowed CORS origin."
+    assert "access-control-allow-origin" not in no.headers
+    asking["Access-Control-Request-Headers"] = "x-evil"
+    refusal(client.options("/hello", headers={**asking, "Origin": "http://localhost:3000"}), 400)
+
+
+def test_without_origins_there_is_no_cross_origin_access(tmp_path: Path) -> None:
+    config = configured(tmp_path / "data", CORS_ORIGINS="[]")
+    with TestClient(create_app(config)) as client:
+        answer = client.get("/hello", headers={"Origin": "http://localhost:3000"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_websocket_is_turned_away(app: Purser) -> None:
+    with TestClient(app) as client, pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect("/hello"):
+        pass
+    assert closed.value.code == 1008
+
+
+def test_the_ladder_of_a_refusal_names_what_was_held(client: TestClient) -> None:
+    """Held are the token's own scopes, sorted, as granted."""
+    scopes = [f"users:{action}" for action in reversed(LADDER)]
+    token = client.post("/api/v1/tokens", json={"scopes": scopes}).json()["token"]
+    document = refusal(client.get("/api/v1/packages", headers={"Authorization": f"Bearer {token}"}), 403)
+    assert document["held"] == sorted(scopes)
+    assert document["required"] == ["packages:read"]
+    assert document["reach"] == "all"
