@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from app.packages.builder import Built, Ended, Failed, Nix, Stopped, SwitchFailed, supervise
+from app.packages.builder import Built, Failed, Nix, Stopped, SwitchFailed
+from app.packages.nix import Ended
+from app.packages.supervision import supervise
 from app.packages.survivors import end_survivors, remove_tree, survivors
 from tests.nix_store import EXPRESSIONS, FAKES, nix_environment
 
@@ -708,3 +710,20 @@ def test_uvloop_works_too(tmp_path: Path) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(all_of_it())
+
+
+async def test_a_process_gets_every_core_although_the_service_keeps_to_one(tmp_path: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        # The cores are given right after the start, so it may have to look twice.
+        ended, printed = await supervise(
+            ["/bin/sh", "-c", "until [ $(nproc) = $CORES ]; do :; done; nproc"],
+            env={"PATH": os.environ["PATH"], "CORES": str(len(cores))},
+            cwd=tmp_path,
+            output=lambda _: None,
+            timeout_s=10,
+        )
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert (ended.exit_code, printed.decode().strip()) == (0, str(len(cores)))

@@ -134,4 +134,5 @@ def _numbers(folder: Path, suffix: str) -> list[int]:
     if not folder.is_dir():
         return []
     names = [entry.name.removesuffix(suffix) for entry in folder.iterdir() if entry.name.endswith(suffix)]
-    return [int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 19]
+    numbers = [name.partition("-")[0] for name in names]  # Nix calls the root of another output ID-bin
+    return [int(number) for number in numbers if number.isascii() and number.isdigit() and len(number) < 19]
