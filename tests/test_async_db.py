@@ -392,7 +392,12 @@ async def test_a_read_sees_what_its_caller_has_written(db: SqliteDatabase) -> No
 async def test_a_read_that_waited_behind_a_long_batch_is_not_older_than_its_call(tmp_path: Path) -> None:
     db = await opened(tmp_path, readers=1)
     gate = Gate()
-    held_up = asyncio.create_task(db.read(gate.wait))
+
+    def look_and_wait(tx: Tx) -> None:
+        count(tx)  # from here on the snapshot is what it is
+        gate.wait(tx)
+
+    held_up = asyncio.create_task(db.read(look_and_wait))
     beside = asyncio.create_task(db.read(count))  # in the same batch
     await gate.entered()
     await db.write(add, "a")

@@ -1088,8 +1088,8 @@ def test_a_package_is_created_listed_shown_and_deleted(box: Box) -> None:
 def test_the_service_names_the_field_at_fault(box: Box) -> None:
     code, _, err = box.pkgctl("create", "hello", "two")
     assert code == 1
-    assert err.startswith("pkgctl: Bad Request: ")
-    assert "\n  /version: " in err
+    assert err.startswith("pkgctl: Bad Request: /version: ")
+    assert len(err.splitlines()) == 1  # one field at fault is named once
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from app.cli.answers import Package
 from app.cli.client import Client, Refused, Unreachable
-from app.cli.packages import Package
 
 POLL_S = 0.25
 SLOWEST_POLL_S = 2.0

@@ -64,4 +64,5 @@ class Refused(Failure):
         self.errors = list(errors)
 
     def lines(self) -> list[str]:
-        return [str(self), *(f"  {field}: {message}" for field, message in self.errors)]
+        named = [f"{field}: {message}" for field, message in self.errors]
+        return [str(self), *(f"  {line}" for line in named if line != self.detail)]

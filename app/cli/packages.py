@@ -4,8 +4,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from app.cli.answers import Package, Started, Switched
 from app.cli.call import Call
 from app.cli.options import Commands, Run, command, identifier, positive
 from app.cli.outcomes import OK, Failed
@@ -44,30 +43,6 @@ ACTIVATIONS = {
     "BY": "by",
     "WHEN": "started_at",
 }
-
-
-class Package(msgspec.Struct, frozen=True):
-    """What pkgctl reads of a package."""
-
-    id: int
-    name: str
-    version: str
-    status: str
-    failure: str | None = None
-    failure_detail: str | None = None
-
-
-class Started(msgspec.Struct, frozen=True):
-    """The answer to a download; `attempt` is None when nothing had to be started."""
-
-    status: str
-    attempt: int | None = None
-
-
-class Switched(msgspec.Struct, frozen=True):
-    """The answer to an activation or a rollback: the version that is active now."""
-
-    version: str
 
 
 def add(commands: Commands) -> None:

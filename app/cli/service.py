@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import __version__
+from app.cli.answers import Created
 from app.cli.call import Call
 from app.cli.options import Commands, command, everywhere, port
 from app.cli.outcomes import OK, Failed, Unreachable, Usage
@@ -106,8 +107,6 @@ def _claim(config: "Config") -> str:
 
 def _claim_through_service(call: Call) -> str:
     """Asks the service that holds the database for the first token: it gives one to loopback alone, and once."""
-    from app.cli.tokens import Created
-
     return call.client(anonymous=True).send("POST", "/tokens").decode(Created).token
 
 

@@ -1,7 +1,6 @@
 """The commands about access tokens."""
 
-import msgspec
-
+from app.cli.answers import Created
 from app.cli.call import Call
 from app.cli.options import Commands, command, identifier, words
 from app.cli.outcomes import OK, USAGE
@@ -17,14 +16,6 @@ LIST = {
     "LAST USED": "last_used_at",
 }
 DAYS = {"30d": 30, "90d": 90, "1y": 365, "never": 0}
-
-
-class Created(msgspec.Struct, frozen=True):
-    """The answer to a creation, the only time the secret is told."""
-
-    token: str
-    id: int | None = None
-    expires_at: str | None = None
 
 
 def add(commands: Commands) -> None:

@@ -335,7 +335,7 @@ class SqliteDatabase(Database):
             for job in jobs:
                 connection.execute("SAVEPOINT member")
                 verdict = lane.run(job)
-                if verdict is Verdict.SPOILED or not connection.in_transaction:
+                if verdict is Verdict.SPOILED:
                     return False
                 if verdict is Verdict.REFUSED:
                     connection.execute("ROLLBACK TO member")

@@ -7,18 +7,15 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from app.packages import nix
 from app.packages.attempt_log import AttemptLog
-
 from app.packages.nix import Ended, LogReader
 from app.packages.supervision import in_any_case, supervise
 from app.packages.survivors import end_survivors, remove_tree
-
 
 log = logging.getLogger("purser.packages")
 
