@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
+from app import logs
 from app.actor import Identity
 from app.audit.trail import Trail
 from app.config import Config, ConfigError, load
@@ -157,6 +158,7 @@ def _from_environment() -> ASGIApp:
         config = load()
     except ConfigError as error:
         return IndexRouter([], not_found=_absent, not_allowed=_absent, aliases={}, lifespan=_failing(error))
+    logs.configure(as_json=config.log_format == "json", debug=config.debug, logger="purser")
     return create_app(config)
 
 

@@ -1,5 +1,6 @@
 """The guard: who calls, may they, and what an answer says about it."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app.config import Config, load
 from app.main import Purser, create_app
-from app.permissions import LADDER, LADDERS
+from app.permissions import LADDER, LADDERS, ROLES, Grant
 from app.routes import lines
 from app.web.access import PUBLIC, SIGNED_IN, RouteLine
 from app.web.middleware import walk
@@ -84,6 +85,20 @@ def test_a_token_with_enough_gets_past_the_guard(client: TestClient, line: Route
         assert answer.headers["x-accepted-scopes"] == line.permission
         if line.path == "/api/v1/tokens/all":  # it has just revoked the maker's own token
             return
+
+
+def test_a_role_with_too_short_a_reach_is_refused(
+    client: TestClient, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages are everybody's, so a permission for one's own does not reach them; for tokens it does."""
+    monkeypatch.setitem(ROLES, "user", (Grant("packages:*", "own"), Grant("tokens:*", "own")))
+    fresh = token(client, "*")
+    with sqlite3.connect(config.database_path) as outside:
+        outside.execute("UPDATE users SET role = 'user'")
+    outside.close()
+    document = refusal(client.get("/api/v1/packages", headers=fresh), 403)
+    assert (document["required"], document["reach"]) == (["packages:read"], "all")
+    assert client.get("/api/v1/tokens", headers=fresh).status_code == 200
 
 
 @pytest.mark.parametrize("line", SIGNED, ids=title)

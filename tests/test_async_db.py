@@ -69,7 +69,7 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     database = await opened(tmp_path)
     yield database
     for lane in (database._writer, *database._readers):
-        if lane.thread._connection is not None:
+        if lane.thread._connection is not None and not lane.busy:
             assert not await lane.thread.call(lambda raw: raw.in_transaction, lane.thread.raw)
     await database.close()
     gc.collect()  # an error that nobody fetched is reported when it goes
@@ -197,6 +197,19 @@ async def test_it_says_that_it_cannot_write_until_a_commit_succeeds_again(db: Sq
     with pytest.raises(NoSpace, match="The disk is full"):
         await db.write(add, "x" * 200_000)
     assert not db.writable
+    assert [*map(type, await together(db.write(ask, "page_count"), db.write(ask, "page_count")))] == [int, int]
+    assert db.writable
+
+    room = [200_000, 1]
+
+    def add_less_each_time(tx: Tx) -> None:
+        add(tx, "x" * room.pop(0))
+
+    await together(db.write(count), db.write(add_less_each_time))
+    assert room == []
+    assert db.writable  # what was too much in the shared commit did fit when it ran alone
+    with pytest.raises(NoSpace, match="The disk is full"):
+        await db.write(add, "x" * 200_000)
     await db.write(ask, "max_page_count = 100000")
     assert db.writable
 

@@ -257,11 +257,7 @@ async def test_a_read_cannot_write(db: SqliteDatabase) -> None:
         await db.read(add, "a")
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
 
-    def insist(tx: Tx) -> None:
-        tx.exec(statement("exec", "PRAGMA query_only = OFF"))
-        add(tx, "a")
-
-    for lane in db._readers:  # the file itself is opened read-only
+    for lane in db._readers:  # the file is opened read-only besides
         await lane.thread.execute_fetchall("PRAGMA query_only = OFF")
     with pytest.raises(RuntimeError, match=r"^add writes inside read\(\)$"):
         await db.read(add, "a")

@@ -53,12 +53,16 @@ class Watched:
 
 async def test_it_returns_with_the_first_and_the_others_are_cancelled_by_then() -> None:
     one, two, three = Watched(), Watched(), Watched()
-    waiting = asyncio.create_task(first_of(one.wait(), two.wait(), three.wait()))
+
+    async def outcomes() -> list[str]:
+        await first_of(one.wait(), two.wait(), three.wait())
+        return [watched.outcome for watched in (one, two, three)]
+
+    waiting = asyncio.create_task(outcomes())
     await asyncio.sleep(0)
     assert not waiting.done()
     two.event.set()
-    await soon(waiting)
-    assert [watched.outcome for watched in (one, two, three)] == ["cancelled", "over", "cancelled"]
+    assert await soon(waiting) == ["cancelled", "over", "cancelled"]
 
 
 async def test_it_returns_when_the_time_is_over() -> None:

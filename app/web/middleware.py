@@ -3,7 +3,6 @@
 import ipaddress
 import re
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -13,13 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.actor import Call
 from app.config import Network
 from app.errors import Invalid
+from app.logs import request_id
 from app.values import new_request_id
 from app.web.access import COMMON, Credential
 from app.web.codec import Reply
 from app.web.problems import problem
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request being served: log lines carry it, also those of the database's thread."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _PROXIED = frozenset({b"forwarded", b"x-forwarded-for", b"via", b"origin"})
