@@ -12,6 +12,7 @@ T = TypeVar("T")
 log = logging.getLogger("purser.jobs")
 
 LOOK_AGAIN_S = 30.0
+RETRY_S = 1.0
 
 
 class Bell:
@@ -65,6 +66,7 @@ class Worker:
     async def _work(self) -> None:
         while not self.stopping.is_set():
             rung = self.bell.next()
+            rest_s = LOOK_AGAIN_S
             try:
                 row = await self._claim()
                 if row is not None:
@@ -72,6 +74,8 @@ class Worker:
                     continue
             except PurserError as error:  # the database is full, busy or closing: the row is claimed again later
                 log.warning("a worker cannot go on for now", extra={"worker": self.name, "detail": error.detail})
+                rest_s = RETRY_S
             except Exception as error:
                 log.error("a worker's job failed", exc_info=error, extra={"worker": self.name})
-            await first_of(rung.wait(), self.stopping.wait(), timeout_s=LOOK_AGAIN_S)
+                rest_s = RETRY_S
+            await first_of(rung.wait(), self.stopping.wait(), timeout_s=rest_s)

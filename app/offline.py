@@ -10,7 +10,8 @@ from app.config import Config
 from app.datadir import open_database, prepare, secret_key
 from app.db import Database, Tx
 from app.db.database import DatabaseInUse
-from app.db.sqlite import SqliteDatabase, pending_migrations
+from app.db.files import pending_migrations
+from app.db.sqlite import SqliteDatabase
 from app.errors import StartError, Unauthorized
 from app.tokens import service as tokens
 from app.tokens.structs import TokenCreate

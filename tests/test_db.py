@@ -19,10 +19,11 @@ import pytest
 from app import values
 from app.db import Tx, limit_s
 from app.db.database import DatabaseInUse
+from app.db.files import _use_wal, pending_migrations
 from app.db.migrate import Migrated
 from app.db.queries import QueryError
 from app.db.rows import converter, to_json
-from app.db.sqlite import SqliteDatabase, _use_wal, pending_migrations
+from app.db.sqlite import SqliteDatabase
 from app.errors import Conflict, StartError
 from tests.notes import (
     HANG_S,

@@ -6,24 +6,21 @@ writes share a commit (a SAVEPOINT each, answers only after COMMIT). The loop is
 
 import asyncio
 import logging
-import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
-from functools import partial
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 import aiosqlite
 
-from app.db.database import Database, DatabaseInUse, Tx
+from app.db.database import Database, Tx
+from app.db.files import bring_up, hold, reader, reason, writer
 from app.db.jobs import Job, SqliteTx, Verdict
-from app.db.migrate import Migrated, MigrationError, migrate, pending
+from app.db.migrate import Migrated, MigrationError
 from app.errors import StartError, Unavailable
-from app.values import now
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,26 +35,6 @@ CUT_S = 0.05
 STOP_S = 1.0
 STEPS_BETWEEN_CHECKS = 20_000
 NEVER = float("inf")
-
-_WRITER_PRAGMAS = (
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -4000",
-    "PRAGMA mmap_size = 0",
-    "PRAGMA wal_autocheckpoint = 1000",
-    "PRAGMA journal_size_limit = 4000000",
-)
-_READER_PRAGMAS = (
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA query_only = ON",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -2000",
-    "PRAGMA mmap_size = 0",
-)
 
 
 class _Thread(aiosqlite.Connection):
@@ -149,23 +126,23 @@ class SqliteDatabase(Database):
 
         DatabaseInUse or StartError say in one line why not.
         """
-        self = cls(path, _hold(path, data_dir))
+        self = cls(path, hold(path, data_dir))
         path = self.path
         lanes: list[_Lane] = []
         try:
             for suffix in ("-wal", "-shm", "") if empty else ():
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
-            lanes.append(await _lane(lambda: _connect(path, "rwc", _WRITER_PRAGMAS), slow_query_ms))
-            self.migrated = await lanes[0].thread.call(_migrate, lanes[0].thread, data_dir)
+            lanes.append(await _lane(lambda: writer(path), slow_query_ms))
+            self.migrated = await lanes[0].thread.call(bring_up, lanes[0].thread.raw, data_dir)
             self.schema = self.migrated.version
             for _ in range(readers):
-                lanes.append(await _lane(lambda: _connect(path, "ro", _READER_PRAGMAS), slow_query_ms))
+                lanes.append(await _lane(lambda: reader(path), slow_query_ms))
         except BaseException as error:
             for lane in lanes:
                 await lane.thread.close()
             self._release()
             if isinstance(error, sqlite3.Error | MigrationError | OSError):
-                raise StartError(f"{path}: {_reason(error)}") from error
+                raise StartError(f"{path}: {reason(error)}") from error
             raise
         self._writer, self._readers = lanes[0], lanes[1:]
         return self
@@ -392,73 +369,3 @@ async def _lane(connector: Callable[[], sqlite3.Connection], slow_query_ms: floa
         await asyncio.to_thread(thread.join)  # its last words need the loop
         raise
     return lane
-
-
-def _connect(path: Path, mode: str, pragmas: Iterable[str]) -> sqlite3.Connection:
-    """Opens the file on the calling thread. `mode` is SQLite's: `rwc` for the writer, `ro` for readers."""
-    if mode == "rwc":
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, cached_statements=1024, timeout=5
-    )
-    try:
-        if mode == "rwc":
-            pending(connection)  # a database that is not ours is refused before anything in it changes
-            _use_wal(connection)
-        for pragma in pragmas:
-            connection.execute(pragma)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """SQLite answers with the mode it took; it does not fail when that is another one."""
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise sqlite3.OperationalError(f"the database cannot be in WAL mode here, only in {mode} mode")
-
-
-def pending_migrations(path: Path) -> list[str]:
-    """The migrations that a database file still waits for; all of them when there is no file. Changes nothing."""
-    where = f"{path.resolve().as_uri()}?mode=ro" if path.exists() else ":memory:"
-    try:
-        with closing(sqlite3.connect(where, uri=True, isolation_level=None)) as connection:
-            return pending(connection)
-    except (sqlite3.Error, MigrationError) as error:
-        raise StartError(f"{path}: {_reason(error)}") from error
-
-
-def _migrate(thread: _Thread, data_dir: Path) -> Migrated:
-    backups = data_dir / "backups"
-
-    def copy_to(version: int) -> Path:
-        backups.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return backups / f"before-migration-{version:04d}.db"
-
-    return migrate(thread.raw, now=now(), copy_to=copy_to)
-
-
-def _hold(path: Path, data_dir: Path) -> list[IO[str]]:
-    """Locks the data folder and the database file, whichever folders they lie in; the kernel lets go when we end."""
-    path = path.resolve()
-    held: list[IO[str]] = []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for lock in (data_dir / "lock", path.with_name(path.name + ".lock")):
-            opener = partial(os.open, mode=0o600)  # the file is close-on-exec by itself
-            held.append(open(lock, "a+", opener=opener))  # noqa: SIM115 - open as long as the database
-            flock(held[-1], LOCK_EX | LOCK_NB)
-    except OSError as error:
-        for file in held:
-            file.close()
-        if isinstance(error, BlockingIOError):
-            raise DatabaseInUse(f"{path} is in use: another Purser holds {lock}") from None
-        raise StartError(f"{error.filename or path} cannot be used: {error.strerror}") from error
-    return held
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
