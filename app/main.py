@@ -24,7 +24,7 @@ from app.packages.builder import Nix
 from app.packages.downloads import Downloads
 from app.packages.routes import Works
 from app.packages.switching import Switching
-from app.routes import ALIASES, lines
+from app.routes import ALIASES, ROUTES
 from app.tokens.authentication import Authentication
 from app.tokens.service import TokenRefused
 from app.web.access import PUBLIC, Credential, Endpoint, Guarded, RouteLine
@@ -75,7 +75,7 @@ def create_app(config: Config) -> Purser:
     desk = FrontDesk()
     app.state.config = config
     app.router = IndexRouter(
-        [Guarded(line, desk) for line in lines()],
+        [Guarded(line, desk) for line in ROUTES],
         not_found=Endpoint(RouteLine("*", "(none)", _not_found, PUBLIC, query=dict), desk),
         not_allowed=Endpoint(RouteLine("*", "(method)", _not_allowed, PUBLIC, query=dict), desk),
         aliases=ALIASES,

@@ -1,11 +1,9 @@
 """The table of contents: every route of Purser, with its permission on its line. Nothing else."""
 
-import msgspec
-
 from app.packages import routes as packages
 from app.system import routes as system
 from app.tokens import routes as tokens
-from app.web.access import RouteLine
+from app.web.access import under
 
 API = "/api/v1"
 
@@ -16,7 +14,8 @@ ALIASES = {
 """Path prefixes that stand for another one, tried when no route takes the path as it is."""
 
 
-def lines() -> tuple[RouteLine, ...]:
-    """All route lines with their whole paths, in the order in which they are tried."""
-    api = (*packages.ROUTES, *tokens.ROUTES, *system.ROUTES)
-    return (*(msgspec.structs.replace(line, path=API + line.path) for line in api), *system.ROOT_ROUTES)
+ROUTES = (
+    *under(API, packages.ROUTES, tokens.ROUTES, system.ROUTES),
+    *system.ROOT_ROUTES,
+)
+"""All route lines with their whole paths, in the order in which they are tried."""

@@ -11,15 +11,15 @@ from starlette.testclient import TestClient
 from app.config import Config, load
 from app.main import Purser, create_app
 from app.permissions import LADDER, LADDERS, ROLES, Grant
-from app.routes import lines
+from app.routes import ROUTES
 from app.web.access import PUBLIC, SIGNED_IN, RouteLine
 from app.web.middleware import walk
 from tests.support import ask, configured, refusal, rows
 
 NEEDED = "A token is required: send `Authorization: Token …`."
-GUARDED = [line for line in lines() if line.permission not in (PUBLIC, SIGNED_IN)]
-SIGNED = [line for line in lines() if line.permission == SIGNED_IN]
-OPEN = [line for line in lines() if line.permission == PUBLIC]
+GUARDED = [line for line in ROUTES if line.permission not in (PUBLIC, SIGNED_IN)]
+SIGNED = [line for line in ROUTES if line.permission == SIGNED_IN]
+OPEN = [line for line in ROUTES if line.permission == PUBLIC]
 
 
 def title(line: RouteLine) -> str:
@@ -218,4 +218,4 @@ def test_nobody_else_may_say_who_called(client: TestClient, config: Config) -> N
 def test_all_that_one_caller_may_do_stands_on_the_route_lines(app: Purser) -> None:
     """The guard serves the very lines of the table, in their order."""
     served: list[Any] = [route.line for route in app.router.routes]  # type: ignore[attr-defined]
-    assert served == list(lines())
+    assert served == list(ROUTES)

@@ -17,13 +17,13 @@ from starlette.testclient import TestClient
 from app.audit import trail
 from app.config import Config
 from app.main import Purser, create_app
-from app.routes import lines
+from app.routes import ROUTES
 from app.values import new_token
 from app.web.access import PUBLIC, SIGNED_IN, RouteLine
 from tests.support import Service, ask, claim, configured, rows
 from tests.test_system import fill, limit
 
-LINES = lines()
+LINES = ROUTES
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from app.config import Config
 from app.errors import Conflict, PurserError, TooMany
 from app.main import Purser, create_app
 from app.permissions import LADDER
-from app.routes import lines
+from app.routes import ROUTES
 from app.web.problems import STATUSES, internal, problem
 from tests.support import Service, ask, configured, refusal
 
@@ -78,9 +78,9 @@ def test_a_refusal_of_an_unknown_kind_is_an_internal_error() -> None:
     assert len(problem(Conflict("x" * 100_000), "id").body) < 3000
 
 
-@pytest.mark.parametrize("line", lines(), ids=lambda line: f"{line.method} {line.path}")
+@pytest.mark.parametrize("line", ROUTES, ids=lambda line: f"{line.method} {line.path}")
 def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: TestClient, line: Any) -> None:
-    methods = {other.method for other in lines() if other.path == line.path}
+    methods = {other.method for other in ROUTES if other.path == line.path}
     path = line.path.replace("{id}", "1")
     if path == "/api/v1/tokens/all":
         assert methods == {"DELETE"}
@@ -91,7 +91,7 @@ def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: Test
         assert answer.headers["allow"] == ", ".join(allowed)
 
 
-@pytest.mark.parametrize("line", [line for line in lines() if line.method == "GET"], ids=lambda line: line.path)
+@pytest.mark.parametrize("line", [line for line in ROUTES if line.method == "GET"], ids=lambda line: line.path)
 def test_head_answers_as_get_does_without_a_body(client: TestClient, package: dict[str, Any], line: Any) -> None:
     path = line.path.replace("{id}", "1")
     get, head = client.get(path), client.head(path)
@@ -109,7 +109,7 @@ def test_head_sends_no_body_over_a_socket(service: Service) -> None:
             assert head.headers["content-length"] == get.headers["content-length"]
 
 
-@pytest.mark.parametrize("line", lines(), ids=lambda line: f"{line.method} {line.path}")
+@pytest.mark.parametrize("line", ROUTES, ids=lambda line: f"{line.method} {line.path}")
 def test_a_slash_at_the_end_changes_nothing(stranger: TestClient, line: Any) -> None:
     """Without a redirect, for strangers and known callers alike; the claim is left to its own test."""
     path = line.path.replace("{id}", "7")

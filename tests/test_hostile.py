@@ -9,11 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import Config
-from app.routes import lines
+from app.routes import ROUTES
 from app.web.access import PUBLIC, RouteLine
 from tests.support import Service, ask, refusal, rows
 
-LINES = [line for line in lines() if line.permission != PUBLIC]
+LINES = [line for line in ROUTES if line.permission != PUBLIC]
 WITH_ID = [line for line in LINES if "{id}" in line.path]
 WITH_BODY = [line for line in LINES if line.body is not None]
 CHANGES = [line for line in LINES if line.method not in ("GET", "HEAD")]

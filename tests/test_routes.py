@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from app.permissions import RESOURCES, normalise
-from app.routes import ALIASES, API, lines
+from app.routes import ALIASES, API, ROUTES
 from app.web.access import PUBLIC, SIGNED_IN, RouteLine
 from tests.support import ROOT
 
@@ -35,7 +35,7 @@ def page() -> str:
             name(line.body),
             str(line.status),
         )
-        for line in lines()
+        for line in ROUTES
     ]
     table = [HEADINGS, *found]
     widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
@@ -49,11 +49,11 @@ def test_the_api_is_the_one_on_the_page() -> None:
 
 
 def test_no_method_and_path_is_taken_twice() -> None:
-    twice = [taken for taken, times in Counter((line.method, line.path) for line in lines()).items() if times > 1]
+    twice = [taken for taken, times in Counter((line.method, line.path) for line in ROUTES).items() if times > 1]
     assert twice == []
 
 
-@pytest.mark.parametrize("line", lines(), ids=lambda line: f"{line.method} {line.path}")
+@pytest.mark.parametrize("line", ROUTES, ids=lambda line: f"{line.method} {line.path}")
 def test_a_route_line_holds_to_the_rules(line: RouteLine) -> None:
     """Plural nouns, known permissions, ids called id, and every struct at the door refuses unknown fields."""
     assert line.method in ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -70,13 +70,13 @@ def test_a_route_line_holds_to_the_rules(line: RouteLine) -> None:
 
 def test_an_alias_leads_to_what_exists() -> None:
     for prefix, meant in ALIASES.items():
-        assert any(line.path == meant for line in lines())
-        assert not any(line.path == prefix or line.path.startswith(f"{prefix}/") for line in lines())
+        assert any(line.path == meant for line in ROUTES)
+        assert not any(line.path == prefix or line.path.startswith(f"{prefix}/") for line in ROUTES)
 
 
 def test_every_answer_can_be_described() -> None:
     """Two structs of one name, or one that no JSON can hold, would show here."""
-    kinds = [kind for line in lines() for kind in (line.body, line.query, line.answer) if kind is not None]
+    kinds = [kind for line in ROUTES for kind in (line.body, line.query, line.answer) if kind is not None]
     _, components = msgspec.json.schema_components(kinds)
     assert components
 

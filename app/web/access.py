@@ -1,7 +1,7 @@
 """The guard on the route line: who calls, may they, what the handler answered, and the audit of it all."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -49,6 +49,11 @@ class RouteLine(msgspec.Struct, frozen=True):
 def route(method: str, path: str, handler: Handler, permission: str, **more: Any) -> RouteLine:
     """A route line; `more` are RouteLine's further fields."""
     return RouteLine(method, path, handler, permission, **more)
+
+
+def under(prefix: str, *tables: Sequence[RouteLine]) -> tuple[RouteLine, ...]:
+    """The lines of these tables with their paths below a prefix."""
+    return tuple(msgspec.structs.replace(line, path=prefix + line.path) for table in tables for line in table)
 
 
 class Credential(msgspec.Struct, gc=False):
