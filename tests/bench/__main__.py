@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[-1], CORES[0]
 LISTED = 50
+EXTRA = 130
 
 
 class Figures(NamedTuple):
@@ -38,7 +40,7 @@ class Server:
         self.process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *argv],
             cwd=ROOT,
-            env=environ,
+            env={**os.environ, **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -66,98 +68,103 @@ class Server:
         self.process.wait(20)
 
 
-class Bench:
-    """One service with its yardstick beside it."""
+class Service(Server):
+    """Purser, claimed, with a page of packages in it."""
 
-    def __init__(self, folder: Path, options: argparse.Namespace, entry: list[str]) -> None:
-        self.options = options
-        environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder / "data"), "PORT": "0", "CORS_ORIGINS": "[]"}
-        self.service = Server([sys.executable, *entry], environ)
-        self.hello = Server(
-            [sys.executable, "-m", "uvicorn", "tests.bench.hello:app", "--port", "0", "--no-access-log"], environ
-        )
+    def __init__(self, folder: Path, entry: list[str]) -> None:
+        folder.mkdir()
+        environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder), "PORT": "0", "CORS_ORIGINS": "[]"}
+        super().__init__([sys.executable, *entry], environ)
         self.created = 0
-        with httpx2.Client(base_url=self.service.url, trust_env=False) as client:
+        with httpx2.Client(base_url=self.url, trust_env=False) as client:
             self.token = client.post("/api/v1/tokens").raise_for_status().json()["token"]
             client.headers["Authorization"] = f"Token {self.token}"
             for number in range(LISTED):
                 client.post("/api/v1/packages", json={"name": f"p{number}", "version": "1.0.0"}).raise_for_status()
-        self.database = folder / "data" / "app.db"
 
-    def load(self, url: str, method: str = "GET", connections: int = 0) -> Figures:
+
+class Load(NamedTuple):
+    """How long, how often and over how many connections."""
+
+    seconds: int
+    rounds: int
+    connections: int
+
+    def run(self, server: Server, path: str, method: str = "GET", connections: int = 0) -> Figures:
         """One wrk run; a request that failed ends the benchmark."""
-        argv = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections or self.options.connections}"]
-        argv += [f"-d{self.options.seconds}s", "-H", f"Authorization: Token {self.token}", "-s"]
-        argv += [str(ROOT / "tests/bench/load.lua"), url, "--", method, str(self.created)]
-        output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        argv = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections or self.connections}"]
+        argv += [f"-d{self.seconds}s", "-s", str(ROOT / "tests/bench/load.lua")]
+        first = 0
+        if isinstance(server, Service):
+            argv += ["-H", f"Authorization: Token {server.token}"]
+            first = server.created
+        output = subprocess.run(
+            [*argv, server.url + path, "--", method, str(first)], capture_output=True, text=True, check=True
+        ).stdout
         match = re.search(r"FIGURES (\d+) (\d+) (\d+) (\d+) (\d+)", output)
         assert match is not None, output
         requests, microseconds, p50, p99, errors = (int(part) for part in match.groups())
         if errors:
-            raise SystemExit(f"bench: {errors} of {requests} requests to {url} failed")
-        if method == "POST":
-            self.created += requests + 1000
+            raise SystemExit(f"bench: {errors} of {requests} requests to {path} failed")
+        if isinstance(server, Service) and method == "POST":
+            server.created += requests + 1000
         return Figures(requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
 
-    def compare(self, title: str, path: str, method: str = "GET", connections: int = 0) -> float:
-        """Yardstick and path in turn; prints the medians, returns the ratio's."""
-        pairs = []
-        for _ in range(self.options.rounds):
-            hello = self.load(self.hello.url + "/", connections=connections)
-            pairs.append((hello, self.load(self.service.url + path, method, connections)))
-        ratio = statistics.median(found.rate / hello.rate for hello, found in pairs)
-        hello_rate = statistics.median(hello.rate for hello, _ in pairs)
-        rate, p50, p99 = (statistics.median(column) for column in zip(*(found for _, found in pairs), strict=True))
-        print(
-            f"{title:42} {rate:8.0f}/s  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  hello {hello_rate:7.0f}/s"
-            f"  ratio {ratio:.2f}",
-            flush=True,
-        )
-        return ratio
 
-    def stop(self) -> None:
-        self.service.stop()
-        self.hello.stop()
+def compare(
+    load: Load, hello: Server, plain: Service, crowded: Service, path: str, method: str, connections: int
+) -> None:
+    """The three in turn, several rounds; prints the medians of the figures and of the ratios within a round."""
+    rounds = [
+        (
+            load.run(hello, "/", connections=connections),
+            load.run(plain, path, method, connections),
+            load.run(crowded, path, method, connections),
+        )
+        for _ in range(load.rounds)
+    ]
+    rate, p50, p99 = (statistics.median(column) for column in zip(*(found for _, found, _ in rounds), strict=True))
+    ratios = sorted(found.rate / base.rate for base, found, _ in rounds)
+    print(
+        f"{method:4} {path:32} c={connections:<3} {rate:7.0f}/s  p50 {p50:5.2f} ms  p99 {p99:5.2f} ms"
+        f"  hello {statistics.median(base.rate for base, _, _ in rounds):7.0f}/s"
+        f"  ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        f"  with {EXTRA} more routes x {statistics.median(other.rate / found.rate for _, found, other in rounds):.2f}",
+        flush=True,
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=4, help="length of one load run (4)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of yardstick and path in turn (3)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one load run (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of yardstick and service in turn (5)")
     parser.add_argument("--connections", type=int, default=32, help="connections at once (32)")
     options = parser.parse_args()
+    load = Load(options.seconds, options.rounds, options.connections)
     print(
         f"{platform.machine()}, {len(CORES)} cores, Python {platform.python_version()}, SQLite"
-        f" {sqlite3.sqlite_version}; server on core {SERVER_CORE}, wrk on core {LOAD_CORE},"
-        f" {options.connections} connections, medians of {options.rounds} runs of {options.seconds} s"
+        f" {sqlite3.sqlite_version}; servers on core {SERVER_CORE}, wrk on core {LOAD_CORE};"
+        f" medians of {load.rounds} rounds of {load.seconds} s"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options, ["-m", "app", "serve"])
-        print(f"healthy after {bench.service.healthy_s:.2f} s, RSS {bench.service.memory_mib('VmRSS'):.1f} MiB")
-        alone = _paths(bench)
-        creates = bench.compare("POST /api/v1/packages, 64 connections", "/api/v1/packages", "POST", 64)
-        print(f"peak RSS {bench.service.memory_mib('VmHWM'):.1f} MiB (hello {bench.hello.memory_mib('VmHWM'):.1f} MiB)")
-        bench.stop()
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options, ["-m", "tests.bench.crowded"])
-        print("with 130 further routes:")
-        crowded = _paths(bench)
-        bench.stop()
-    for title, before in alone.items():
-        print(f"{title:42} with / without the further routes: {crowded[title] / before:.2f}")
-    return 0 if creates else 1
-
-
-def _paths(bench: Bench) -> dict[str, float]:
-    return {
-        title: bench.compare(title, path, method)
-        for title, path, method in (
-            ("GET /health", "/health", "GET"),
-            ("GET /api/v1/packages/{id}", "/api/v1/packages/1", "GET"),
-            (f"GET /api/v1/packages ({LISTED} rows)", f"/api/v1/packages?limit={LISTED}", "GET"),
-            ("POST /api/v1/packages (durable)", "/api/v1/packages", "POST"),
-        )
-    }
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        plain = Service(Path(folder) / "plain", ["-m", "app", "serve"])
+        stack.callback(plain.stop)
+        print(f"healthy after {plain.healthy_s:.2f} s, RSS {plain.memory_mib('VmRSS'):.1f} MiB", flush=True)
+        crowded = Service(Path(folder) / "crowded", ["-m", "tests.bench.crowded"])
+        stack.callback(crowded.stop)
+        hello = Server([sys.executable, "-m", "uvicorn", "tests.bench.hello:app", "--port", "0", "--no-access-log"], {})
+        stack.callback(hello.stop)
+        for path, method, connections in (
+            ("/health", "GET", load.connections),
+            ("/api/v1/packages/1", "GET", load.connections),
+            (f"/api/v1/packages?limit={LISTED}", "GET", load.connections),
+            ("/api/v1/packages", "POST", load.connections),
+            ("/api/v1/packages", "POST", 4 * load.connections),
+            ("/api/v1/packages/1", "GET", 1),
+        ):
+            compare(load, hello, plain, crowded, path, method, connections)
+        print(f"peak RSS {plain.memory_mib('VmHWM'):.1f} MiB (hello {hello.memory_mib('VmHWM'):.1f} MiB)")
+    return 0
 
 
 sys.exit(main())
