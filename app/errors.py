@@ -70,6 +70,12 @@ class TooLarge(PurserError):
     code = "PAYLOAD_TOO_LARGE"
 
 
+class RangeNotSatisfiable(PurserError):
+    """The range begins behind the end. Fact: `size_bytes`."""
+
+    code = "RANGE_NOT_SATISFIABLE"
+
+
 class TooMany(PurserError):
     """Too many calls. Fact: `retry_after_s`."""
 

@@ -115,6 +115,7 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         desk.trail = app.state.trail = Trail(database)
         stack.push_async_callback(desk.trail.close)
         app.state.packages = works = await _packages(config, database)
+        await works.downloads.recover()  # first of all: a surviving nix-env may still be switching
         stack.push_async_callback(works.switching.stop)
         await works.switching.start()
         stack.push_async_callback(works.downloads.stop)

@@ -87,7 +87,12 @@ def _write(config: Config, fn: Callable[Concatenate[Tx, P], T], *args: P.args, *
 async def _open(config: Config, *, empty: bool = False) -> SqliteDatabase:
     try:
         prepare(config)
-        secret_key(config)
-        return await open_database(config, empty=empty)
+        database = await open_database(config, empty=empty)
     except DatabaseInUse as error:
         raise InUse(f"{error}; go through the service") from None
+    try:
+        secret_key(config)
+    except BaseException:
+        await database.close()
+        raise
+    return database

@@ -357,7 +357,8 @@ async def test_recovery_ends_a_build_whose_parent_died(make: Make, tmp_path: Pat
         assert survivors(tmp_path / "data" / "tmp") == {}
         await process.communicate()
         assert process.returncode == (-signal.SIGKILL if killed_first else 1)
-        assert not (tmp_path / "data" / "tmp").exists()
+        assert list((tmp_path / "data" / "tmp").iterdir()) == []
+        assert (tmp_path / "data" / "tmp").stat().st_mode & 0o777 == 0o700
 
 
 async def test_recovery_leaves_other_processes_alone(make: Make, tmp_path: Path) -> None:

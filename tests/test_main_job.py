@@ -210,6 +210,10 @@ def test_a_log_can_be_read_in_parts_and_while_it_grows(box: Box) -> None:
         part = client.get(path, headers={"Range": "bytes=5-14"})
         assert (part.status_code, part.content) == (206, whole.content[5:15])
         assert client.get(f"{path}?offset=-1").status_code == 400
+        behind = client.get(path, headers={"Range": "bytes=999999-"})
+        assert (behind.status_code, behind.json()["code"]) == (416, "RANGE_NOT_SATISFIABLE")
+        assert behind.headers["content-range"] == f"bytes */{len(whole.content)}"
+        assert client.get(path, headers={"Range": "nonsense"}).content == whole.content
     assert box.get(package_id, "/attempts")[0]["log_bytes"] == len(whole.content)
 
 

@@ -109,6 +109,7 @@ class SqliteDatabase(Database):
         self._loop = asyncio.get_running_loop()
         self._heard: dict[str, list[Callable[[Any], None]]] = {}
         self._waiting = 0
+        self._busy = 0
         self._closing = False
         self._one_closes = asyncio.Lock()
         self._writes: deque[Job] = deque()
@@ -230,6 +231,7 @@ class SqliteDatabase(Database):
     def _hand(self, lane: _Lane, queue: deque[Job], serve: Callable[[_Lane], None]) -> None:
         while queue and len(lane.jobs) < MOST_TOGETHER:
             lane.jobs.append(queue.popleft())
+        self._busy += 1
         lane.busy, lane.slow, lane.began = True, False, monotonic()
         lane.thread.submit(lambda: serve(lane))
 
@@ -251,6 +253,7 @@ class SqliteDatabase(Database):
             self._loop.call_soon_threadsafe(self._served, lane)
 
     def _served(self, lane: _Lane) -> None:
+        self._busy -= 1
         lane.busy = lane.slow = False
         self._deliver(lane.done)
         self._dispatch()
@@ -266,7 +269,7 @@ class SqliteDatabase(Database):
             if self.observe is not None and job.verdict is not None:
                 _tell(self.observe, job.name, job.statements, job.seconds)
             job.answer()
-        if not self._waiting:
+        if not self._waiting and not self._busy:  # a reader whose jobs were moved away may not even have begun
             self._quiet.set()
 
     # What follows runs on a connection's thread.

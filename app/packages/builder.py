@@ -187,6 +187,7 @@ class Nix:
         folder = self._data_dir / "tmp"
         ended = await asyncio.to_thread(end_survivors, folder)
         await asyncio.to_thread(remove_tree, folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return ended
 
     # one build

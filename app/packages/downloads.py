@@ -26,7 +26,7 @@ RETRY_S = 5.0
 
 
 class Downloads:
-    """The builds of this process. `start` first settles what a former process left behind."""
+    """The builds of this process. `recover` settles what a former process left behind; then `start` begins to build."""
 
     def __init__(self, database: Database, nix: Nix, data_dir: Path, concurrency: int) -> None:
         self._database = database
@@ -36,13 +36,16 @@ class Downloads:
         self._stops: dict[int, asyncio.Event] = {}
         self._worker: Worker | None = None
 
-    async def start(self) -> None:
-        """Ends surviving processes, marks their attempts interrupted, clears leftovers, then begins to build."""
+    async def recover(self) -> None:
+        """Ends surviving processes, marks their attempts interrupted, clears leftovers."""
         ended = await self._nix.recover()
         interrupted = await self._database.write(service.interrupt_running)
         if ended or interrupted:
             log.warning("a former run was cut off", extra={"processes": ended, "attempts": interrupted})
         await self._sweep()
+
+    async def start(self) -> None:
+        """Begins to take attempts off the queue."""
         self._worker = worker = Worker("downloads", self._claim, self._run, concurrency=self._concurrency)
         self._database.subscribe(service.QUEUED, lambda _: worker.bell.ring())
         self._database.subscribe(service.CANCELLED, lambda attempt_id: self._stop_of(attempt_id).set())

@@ -1,12 +1,9 @@
 """Packages over HTTP: /api/v1/packages."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import NamedTuple, cast
 
-import anyio
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response
 
 from app.packages import service
 from app.packages.downloads import Downloads
@@ -26,9 +23,9 @@ from app.packages.switching import Switching
 from app.web.access import actor, database, etag, if_match, location, route
 from app.web.codec import Reply, body, query, respond
 from app.web.paging import Paging, listing, position
+from app.web.ranges import file_part, requested
 
 _TEXT = "text/plain; charset=utf-8"
-_CHUNK_BYTES = 65536
 
 
 class Works(NamedTuple):
@@ -125,21 +122,10 @@ async def log(request: Request) -> Response:
     path = _works(request).downloads.log_path(attempt.id) if attempt else None
     if path is None or not path.is_file():
         return Reply(b"", 200, [(b"content-type", _TEXT.encode())])
-    if wanted.offset is None:
-        return FileResponse(path, media_type=_TEXT)
     size = path.stat().st_size
-    length = max(0, size - wanted.offset)
-    return StreamingResponse(
-        _part(path, wanted.offset, length), media_type=_TEXT, headers={"content-length": str(length)}
-    )
-
-
-async def _part(path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(path, "rb") as file:
-        await file.seek(offset)
-        while length > 0 and (chunk := await file.read(min(length, _CHUNK_BYTES))):
-            length -= len(chunk)
-            yield chunk
+    if wanted.offset is None:
+        return file_part(path, _TEXT, size, requested(request.headers.get("range"), size))
+    return file_part(path, _TEXT, size, None, offset=wanted.offset)
 
 
 ROUTES = (

@@ -222,7 +222,6 @@ def begin_activation(tx: Tx, actor: Actor, package_id: int) -> ActivationRow | N
     """Notes that the profile is about to be switched to this version; None when it points there already."""
     wanted = row(tx, package_id)
     if wanted.status == "activated":
-        audit.record(tx, actor, "packages.activate", f"packages/{package_id}")
         return None
     if wanted.status != "downloaded":
         raise Conflict(f"Only a downloaded package can be activated; this one is {wanted.status}.", state=wanted.status)
@@ -274,6 +273,12 @@ def finish_activation(tx: Tx, actor: Actor, activation_id: int, generation: int,
         tx.exec(q.pop_above, name=begun.name, entry_id=entry or 0)
     audit.record(tx, actor, f"packages.{begun.kind}", f"packages/{begun.to_package_id}")
     return active(tx, begun.to_package_id, generation, profile, from_id)
+
+
+def confirm_activation(tx: Tx, actor: Actor, package_id: int, generation: int, profile: str) -> Activated:
+    """The answer to activating what is active already."""
+    audit.record(tx, actor, "packages.activate", f"packages/{package_id}")
+    return active(tx, package_id, generation, profile)
 
 
 def active(tx: Tx, package_id: int, generation: int, profile: str, from_id: int | UnsetType = UNSET) -> Activated:

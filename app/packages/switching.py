@@ -58,7 +58,7 @@ class Switching:
             begun = await self._database.write(service.begin_activation, actor, package_id)
             if begun is not None:
                 return await self._switch(actor, begun)
-            return await self._confirm(package_id)
+            return await self._confirm(actor, package_id)
 
     async def _rollback(self, actor: Actor, package_id: int) -> Activated:
         found = await self._database.read(service.row, package_id)
@@ -86,7 +86,7 @@ class Switching:
         log.info("switched", extra={"package": f"{begun.name} {begun.to_version}", "generation": generation})
         return await self._database.write(service.finish_activation, actor, begun.id, generation, profile)
 
-    async def _confirm(self, package_id: int) -> Activated:
+    async def _confirm(self, actor: Actor, package_id: int) -> Activated:
         """The answer for what is active already; a profile that somebody else moved is put right."""
         found = await self._database.read(service.row, package_id)
         assert found.store_path is not None
@@ -98,7 +98,8 @@ class Switching:
                 raise Unavailable(f"The profile could not be switched: {error.detail}") from error
             current = self._nix.current(found.name)
         generation = current[1] if current else 0
-        return await self._database.read(service.active, package_id, generation, str(self._nix.profile(found.name)))
+        profile = str(self._nix.profile(found.name))
+        return await self._database.write(service.confirm_activation, actor, package_id, generation, profile)
 
     async def _settle_name(self, name: str) -> None:
         """Settles a switch of this name whose outcome could not be written when it ended (the disk was full)."""

@@ -25,6 +25,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 PUBLIC = "PUBLIC"
 SIGNED_IN = "SIGNED_IN"
 COMMON: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+CLIENT_GONE = 499
+"""The status in the trail of a call whose client left before it was read: nginx's number, never sent."""
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -116,7 +118,8 @@ class Endpoint:
             refusal = error
             response = problem(error, call.request_id)
         except ClientGone:
-            log.info("the client went away", extra={"request_id": call.request_id, "route": call.route})
+            if credential.secret is not None:
+                self.desk.seen(credential, scope["identity"], CLIENT_GONE, None)
             return
         except Exception as error:
             log.error("internal error", exc_info=error, extra={"request_id": call.request_id, "route": call.route})

@@ -17,6 +17,7 @@ STATUSES = {
     "PRECONDITION_FAILED": (412, "Precondition Failed"),
     "PAYLOAD_TOO_LARGE": (413, "Payload Too Large"),
     "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type"),
+    "RANGE_NOT_SATISFIABLE": (416, "Range Not Satisfiable"),
     "TOO_MANY_REQUESTS": (429, "Too Many Requests"),
     "INTERNAL_ERROR": (500, "Internal Server Error"),
     "UNAVAILABLE": (503, "Service Unavailable"),
@@ -47,6 +48,8 @@ def _headers(error: PurserError) -> list[Header]:
         return [_CHALLENGE]
     if "retry_after_s" in error.facts:
         return [(b"retry-after", b"%d" % error.facts["retry_after_s"])]
+    if error.code == "RANGE_NOT_SATISFIABLE":
+        return [(b"content-range", b"bytes */%d" % error.facts["size_bytes"])]
     if "allow" in error.facts:
         return [(b"allow", ", ".join(error.facts["allow"]).encode())]
     return []
