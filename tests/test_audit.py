@@ -381,3 +381,28 @@ def test_the_trail_knows_every_route_by_its_line(client: TestClient, app: Purser
     client.put("/hello")
     found = {entry["route"] for entry in flushed(client, app, config, "kind = 'call'")}
     assert found == {line.path for line in LINES if line.method == "GET"} | {"(none)", "(method)"}
+
+
+def test_a_call_whose_client_leaves_before_it_was_read_has_its_row(client: TestClient, app: Purser) -> None:
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/packages",
+        "query_string": b"",
+        "headers": [(b"authorization", client.headers["Authorization"].encode()), (b"content-length", b"100")],
+        "client": ("127.0.0.1", 1),
+    }
+    sent: list[Any] = []
+
+    async def leave() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    assert client.portal is not None
+    client.portal.call(app, scope, leave, send)
+    client.portal.call(app.state.trail.flush)
+    [row] = rows(app.state.config.database_path, "SELECT status, actor_name FROM audit WHERE path = ?", scope["path"])
+    assert (row["status"], row["actor_name"]) == (499, "admin")
+    assert sent == []
