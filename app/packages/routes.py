@@ -22,7 +22,7 @@ from app.packages.structs import (
 from app.packages.switching import Switching
 from app.web.access import actor, database, etag, if_match, location, route
 from app.web.codec import Reply, body, query, respond
-from app.web.paging import Paging, listing, position
+from app.web.paging import Paging, listing, numbered, position
 from app.web.ranges import file_part, requested
 
 _TEXT = "text/plain; charset=utf-8"
@@ -91,26 +91,20 @@ async def rollback(request: Request) -> Response:
 
 
 async def attempts(request: Request) -> Response:
-    paging = query(request, Paging)
-    after = position(request, paging, int) or 0
     db, package_id = database(request), _id(request)
-    return await listing(
+    return await numbered(
         request,
-        paging,
-        rows=lambda limit: db.read(service.attempts, package_id, after=after, limit=limit),
+        rows=lambda after, limit: db.read(service.attempts, package_id, after=after, limit=limit),
         total=lambda: db.read(service.count_attempts, package_id),
         at=lambda attempt: attempt.number,
     )
 
 
 async def activations(request: Request) -> Response:
-    paging = query(request, Paging)
-    after = position(request, paging, int) or 0
     db, package_id = database(request), _id(request)
-    return await listing(
+    return await numbered(
         request,
-        paging,
-        rows=lambda limit: db.read(service.activations, package_id, after=after, limit=limit),
+        rows=lambda after, limit: db.read(service.activations, package_id, after=after, limit=limit),
         total=lambda: db.read(service.count_activations, package_id),
         at=lambda activation: activation.id,
     )

@@ -6,18 +6,15 @@ from starlette.responses import Response
 from app.tokens import service
 from app.tokens.structs import NewToken, Token, TokenCreate
 from app.web.access import actor, credential, database, location, route
-from app.web.codec import body, query, respond
-from app.web.paging import Paging, listing, position
+from app.web.codec import body, respond
+from app.web.paging import Paging, numbered
 
 
 async def index(request: Request) -> Response:
-    paging = query(request, Paging)
-    after = position(request, paging, int) or 0
     db, who = database(request), actor(request)
-    return await listing(
+    return await numbered(
         request,
-        paging,
-        rows=lambda limit: db.read(service.page, who, after=after, limit=limit),
+        rows=lambda after, limit: db.read(service.page, who, after=after, limit=limit),
         total=lambda: db.read(service.count, who),
         at=lambda token: token.id,
     )

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.errors import Invalid
 from app.values import Paging as Paging
-from app.web.codec import Header, respond
+from app.web.codec import Header, query, respond
 
 T = TypeVar("T")
 
@@ -50,6 +50,19 @@ async def listing(
         found.pop()
         headers.append(_next_link(request, paging, at(found[-1])))
     return respond(found, 200, *headers)
+
+
+async def numbered(
+    request: Request,
+    *,
+    rows: Callable[[int, int], Awaitable[list[T]]],
+    total: Callable[[], Awaitable[int]],
+    at: Callable[[T], int],
+) -> Response:
+    """A page of a list without filters, ordered by a number; `rows` takes the number to begin behind, and a limit."""
+    paging = query(request, Paging)
+    after = position(request, paging, int) or 0
+    return await listing(request, paging, rows=lambda limit: rows(after, limit), total=total, at=at)
 
 
 def _next_link(request: Request, paging: Paging, at: object) -> Header:
