@@ -163,24 +163,19 @@ class Nix:
             return None
 
     async def forget(self, package_id: int, name: str, store_path: str | None) -> None:
-        """Lets the garbage collector have a package: its root goes, and the generations that are not current."""
+        """Lets the garbage collector have a package: its root goes, and the generations that are not current.
+
+        What `nix-env --delete-generations` does, without a process: a generation is a link, and the link is the root.
+        """
         self._let_go(package_id)
         if store_path is None:
             return
         async with self._lock(name):
             current = self.current(name)
             kept = None if current is None else current[1]
-            old = [number for number, path in self._generations(name) if path == store_path and number != kept]
-            if not old:
-                return
-            try:
-                words = nix.delete_generations_command(self._path_of("nix-env"), self.profile(name), old)
-                ended, _, said = await self._ask(words)
-            except OSError as error:
-                log.warning("old generations stay", extra={"package": name, "detail": str(error)})
-                return
-            if ended.exit_code != 0:
-                log.warning("old generations stay", extra={"package": name, "detail": said.last_line})
+            for number, path in self._generations(name):
+                if path == store_path and number != kept:
+                    self.profile(name).with_name(f"current-{number}-link").unlink(missing_ok=True)
 
     async def recover(self) -> int:
         """Ends what a former process left running, then clears its temporary folders; how many were ended."""

@@ -89,11 +89,6 @@ def switch_command(program: str, profile: Path, store_path: str) -> list[str]:
     return [program, "--profile", str(profile), "--set", store_path, "--option", "substitute", "false"]
 
 
-def delete_generations_command(program: str, profile: Path, generations: Sequence[int]) -> list[str]:
-    """Removes generations of `profile`, which are roots of the garbage collector."""
-    return [program, "--profile", str(profile), "--delete-generations", *map(str, generations)]
-
-
 def environment(inherited: Mapping[str, str], *, home: Path, tmpdir: Path) -> dict[str, str]:
     """What a Nix process sees: an expression can read all of it with builtins.getEnv."""
     passed = {key: value for key, value in inherited.items() if key in ("PATH", "LANG") or key.startswith("NIX_")}
