@@ -565,3 +565,8 @@ def test_every_ladder_can_be_granted_rung_by_rung(client: TestClient) -> None:
     for resource, ladder in LADDERS.items():
         for action in ladder:
             assert made(client, scopes=[f"{resource}:{action}"])["scopes"] == [f"{resource}:{action}"]
+
+
+def test_a_stranger_cannot_make_the_service_hold_much(stranger: TestClient) -> None:
+    answer = stranger.post("/api/v1/tokens", content=b'{"name": "' + b"x" * 5000 + b'"}')
+    assert (answer.status_code, answer.json()["limit_bytes"]) == (413, 4096)

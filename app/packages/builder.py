@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +15,6 @@ from app.packages.attempt_log import AttemptLog
 from app.packages.nix import Ended, LogReader
 from app.packages.supervision import in_any_case, supervise
 from app.packages.survivors import end_survivors, remove_tree
-
-log = logging.getLogger("purser.packages")
 
 CLOSURE_BYTES = 8 * 1024 * 1024
 PATHS_AT_ONCE = 2000  # on one command line

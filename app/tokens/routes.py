@@ -9,6 +9,9 @@ from app.web.access import actor, credential, database, location, route
 from app.web.codec import body, respond
 from app.web.paging import Paging, numbered
 
+STRANGERS_BODY_BYTES = 4096
+"""What a caller without a token may make the service hold in memory."""
+
 
 async def index(request: Request) -> Response:
     db, who = database(request), actor(request)
@@ -21,9 +24,9 @@ async def index(request: Request) -> Response:
 
 
 async def create(request: Request) -> Response:
-    new = await body(request, TokenCreate)
     if request.scope["identity"] is None:
-        return await _claim(request, new)
+        return await _claim(request, await body(request, TokenCreate, STRANGERS_BODY_BYTES))
+    new = await body(request, TokenCreate)
     made = await database(request).write(service.create, actor(request), new)
     return respond(made, 201, location(request, f"/tokens/{made.id}"))
 

@@ -69,9 +69,9 @@ def too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(f"The body is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
 
 
-async def body(request: Request, kind: type[T]) -> T:
+async def body(request: Request, kind: type[T], limit_bytes: int = BODY_LIMIT_BYTES) -> T:
     """The request's JSON body as a struct, whatever its content type; an empty body counts as `{}`."""
-    return decode(await raw_body(request) or b"{}", kind)
+    return decode(await raw_body(request, limit_bytes) or b"{}", kind)
 
 
 def decode(raw: bytes, kind: type[T]) -> T:
