@@ -48,11 +48,12 @@ ROOM = {
     "structs": {"values"},
     "worker": FLOOR | {"jobs", "blobs", "config", "passwords", "mail"},
 }
-# Routes may also hand work to their own room's workers; `main` gives them theirs.
+# A large service is several modules; routes may also hand work to their own room's workers.
+SERVICES = {"attempts", "activations"}
 WORKERS = {"downloads", "switching"}
 OWN = {
     "__init__": set[str](),
-    "routes": {"service", "structs"} | WORKERS,
+    "routes": {"service", "structs"} | SERVICES | WORKERS,
     "service": {"structs"},
     "structs": {"structs"},
 }
@@ -97,6 +98,8 @@ def complaint(module: str, imported: str, rooms: list[str]) -> str | None:
         if allowed is None:
             return f"{module} has no arrows: give it a line in FRAME"
         return None if there[0] in allowed | {here[0]} else f"{module} imports {imported}"
+    if len(here) == 2 and here[1] in SERVICES:
+        here[1] = "service"
     kind = here[1] if len(here) == 2 and here[1] in ROOM else "__init__" if len(here) == 1 else "worker"
     if there[0] == here[0]:
         allowed_here = there[1:] and (kind == "worker" or there[1] in OWN[kind] or _is_service_part(kind, there[1]))

@@ -4,8 +4,9 @@ A package (one name and version) is `created → downloading → downloaded → 
 `queued → running → succeeded | failed | cancelled | interrupted`; an activation is `switching → done | undone`. What
 each state means stands beside its table in sql/migrations.
 
-`nix` turns values into command lines and Nix's log into failures; `builder` starts the processes; `downloads` takes
-attempts off the queue; `switching` moves profiles; `service` holds the rules.
+`service`, `attempts` and `activations` hold the rules; `downloads` takes attempts off the queue; `switching` moves
+profiles. `nix` turns values into command lines and Nix's log into failures, `builder` asks Nix, `supervision` starts
+the processes, `survivors` ends those of a former life.
 """
 
 TABLES = ("packages", "package_attempts", "package_activations")

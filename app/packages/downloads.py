@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from app.db import Database, Tx
 from app.errors import NoSpace, Unavailable
 from app.jobs import Worker, first_of
-from app.packages import service
+from app.packages import attempts, service
 from app.packages.builder import Built, Failed, Nix, Stopped
 from app.packages.service import Removed
 from app.packages.structs import Queued
@@ -39,7 +39,7 @@ class Downloads:
     async def recover(self) -> None:
         """Ends surviving processes, marks their attempts interrupted, clears leftovers."""
         ended = await self._nix.recover()
-        interrupted = await self._database.write(service.interrupt_running)
+        interrupted = await self._database.write(attempts.interrupt_running)
         if ended or interrupted:
             log.warning("a former run was cut off", extra={"processes": ended, "attempts": interrupted})
         await self._sweep()
@@ -47,8 +47,8 @@ class Downloads:
     async def start(self) -> None:
         """Begins to take attempts off the queue."""
         self._worker = worker = Worker("downloads", self._claim, self._run, concurrency=self._concurrency)
-        self._database.subscribe(service.QUEUED, lambda _: worker.bell.ring())
-        self._database.subscribe(service.CANCELLED, lambda attempt_id: self._stop_of(attempt_id).set())
+        self._database.subscribe(attempts.QUEUED, lambda _: worker.bell.ring())
+        self._database.subscribe(attempts.CANCELLED, lambda attempt_id: self._stop_of(attempt_id).set())
 
     async def stop(self) -> None:
         """Stops the running builds; they end as interrupted and are queued again for the next start."""
@@ -80,7 +80,7 @@ class Downloads:
         for package_id in sorted(set(roots) - await self._database.read(service.existing, roots)):
             await self._nix.forget(package_id, "", None)
         logs = _numbers(self._data_dir / "logs", ".log")
-        for attempt_id in set(logs) - await self._database.read(service.existing_attempts, logs):
+        for attempt_id in set(logs) - await self._database.read(attempts.existing, logs):
             self.log_path(attempt_id).unlink(missing_ok=True)
 
     def _stop_of(self, attempt_id: int) -> asyncio.Event:
@@ -88,7 +88,7 @@ class Downloads:
         return self._stops.setdefault(attempt_id, asyncio.Event())
 
     async def _claim(self) -> Queued | None:
-        return await self._database.write(service.claim_attempt, later(LEASE_S))
+        return await self._database.write(attempts.claim, later(LEASE_S))
 
     async def _run(self, queued: Queued) -> None:
         stop = self._stop_of(queued.id)
@@ -106,11 +106,11 @@ class Downloads:
 
     async def _record(self, attempt_id: int, ended: Built | Failed | Stopped) -> None:
         if isinstance(ended, Built):
-            await self._surely(service.succeed, attempt_id, ended.store_path, ended.closure_bytes, ended.log_bytes)
+            await self._surely(attempts.succeed, attempt_id, ended.store_path, ended.closure_bytes, ended.log_bytes)
         elif isinstance(ended, Failed):
-            await self._surely(service.fail, attempt_id, ended.failure, ended.detail, ended.exit_code, ended.log_bytes)
+            await self._surely(attempts.fail, attempt_id, ended.failure, ended.detail, ended.exit_code, ended.log_bytes)
         else:
-            await self._surely(service.stop, attempt_id, ended.log_bytes)
+            await self._surely(attempts.stop, attempt_id, ended.log_bytes)
 
     async def _surely(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> None:
         """Writes an outcome although the disk may be full for a while; a stop leaves it to the next start."""
@@ -129,7 +129,7 @@ class Downloads:
         while True:
             await asyncio.sleep(LEASE_S / 3)
             with suppress(NoSpace, Unavailable):
-                await self._database.write(service.renew_lease, attempt_id, later(LEASE_S))
+                await self._database.write(attempts.renew_lease, attempt_id, later(LEASE_S))
 
 
 def _numbers(folder: Path, suffix: str) -> list[int]:

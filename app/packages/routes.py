@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.packages import service
+from app.packages import activations, attempts, service
 from app.packages.downloads import Downloads
 from app.packages.structs import (
     Activated,
@@ -74,12 +74,12 @@ async def remove(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    answer = await database(request).write(service.download, actor(request), _id(request))
+    answer = await database(request).write(attempts.download, actor(request), _id(request))
     return respond(answer, 202 if answer.attempt is not None else 200)
 
 
 async def cancel(request: Request) -> Response:
-    return respond(await database(request).write(service.cancel, actor(request), _id(request)), 202)
+    return respond(await database(request).write(attempts.cancel, actor(request), _id(request)), 202)
 
 
 async def activate(request: Request) -> Response:
@@ -90,29 +90,29 @@ async def rollback(request: Request) -> Response:
     return respond(await _works(request).switching.rollback(actor(request), _id(request)))
 
 
-async def attempts(request: Request) -> Response:
+async def list_attempts(request: Request) -> Response:
     db, package_id = database(request), _id(request)
     return await numbered(
         request,
-        rows=lambda after, limit: db.read(service.attempts, package_id, after=after, limit=limit),
-        total=lambda: db.read(service.count_attempts, package_id),
+        rows=lambda after, limit: db.read(attempts.page, package_id, after=after, limit=limit),
+        total=lambda: db.read(attempts.count, package_id),
         at=lambda attempt: attempt.number,
     )
 
 
-async def activations(request: Request) -> Response:
+async def list_activations(request: Request) -> Response:
     db, package_id = database(request), _id(request)
     return await numbered(
         request,
-        rows=lambda after, limit: db.read(service.activations, package_id, after=after, limit=limit),
-        total=lambda: db.read(service.count_activations, package_id),
+        rows=lambda after, limit: db.read(activations.page, package_id, after=after, limit=limit),
+        total=lambda: db.read(activations.count, package_id),
         at=lambda activation: activation.id,
     )
 
 
 async def log(request: Request) -> Response:
     wanted = query(request, LogQuery)
-    attempt = await database(request).read(service.logged_attempt, _id(request), wanted.attempt)
+    attempt = await database(request).read(attempts.logged, _id(request), wanted.attempt)
     path = _works(request).downloads.log_path(attempt.id) if attempt else None
     if path is None or not path.is_file():
         return Reply(b"", 200, [(b"content-type", _TEXT.encode())])
@@ -131,11 +131,19 @@ ROUTES = (
     route("POST", "/packages/{id}/cancel", cancel, "packages:build", reach="all", answer=Cancelling, status=202),
     route("POST", "/packages/{id}/activate", activate, "packages:activate", reach="all", answer=Activated),
     route("POST", "/packages/{id}/rollback", rollback, "packages:activate", reach="all", answer=Activated),
-    route("GET", "/packages/{id}/attempts", attempts, "packages:read", reach="all", query=Paging, answer=list[Attempt]),
+    route(
+        "GET",
+        "/packages/{id}/attempts",
+        list_attempts,
+        "packages:read",
+        reach="all",
+        query=Paging,
+        answer=list[Attempt],
+    ),
     route(
         "GET",
         "/packages/{id}/activations",
-        activations,
+        list_activations,
         "packages:read",
         reach="all",
         query=Paging,

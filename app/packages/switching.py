@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from app.actor import Actor
 from app.db import Database
 from app.errors import Conflict, Unavailable
-from app.packages import service
+from app.packages import activations, service
 from app.packages.builder import Nix, SwitchFailed
 from app.packages.service import APPLIANCE
 from app.packages.structs import Activated, ActivationRow
@@ -30,7 +30,7 @@ class Switching:
 
     async def start(self) -> None:
         """Settles every switch that a former process left under way, by what the profile points at."""
-        for begun in await self._database.read(service.unsettled):
+        for begun in await self._database.read(activations.unsettled):
             await self._settle(begun)
 
     async def stop(self) -> None:
@@ -55,7 +55,7 @@ class Switching:
         found = await self._database.read(service.row, package_id)
         async with self._lock(found.name):
             await self._settle_name(found.name)
-            begun = await self._database.write(service.begin_activation, actor, package_id)
+            begun = await self._database.write(activations.begin, actor, package_id)
             if begun is not None:
                 return await self._switch(actor, begun)
             return await self._confirm(actor, package_id)
@@ -64,7 +64,7 @@ class Switching:
         found = await self._database.read(service.row, package_id)
         async with self._lock(found.name):
             await self._settle_name(found.name)
-            return await self._switch(actor, await self._database.write(service.begin_rollback, actor, package_id))
+            return await self._switch(actor, await self._database.write(activations.begin_rollback, actor, package_id))
 
     def _lock(self, name: str) -> asyncio.Lock:
         lock = self._locks.get(name)
@@ -76,7 +76,7 @@ class Switching:
         try:
             if not await self._nix.verify(begun.store_path):
                 damage = f"{begun.store_path} is missing or damaged."
-                await self._database.write(service.undo_activation, begun, damage)
+                await self._database.write(activations.undo, begun, damage)
                 raise Conflict(damage + " Download it again.", state="failed", failure="damaged")
             generation = await self._nix.switch(begun.name, begun.store_path)
         except SwitchFailed as error:
@@ -84,7 +84,7 @@ class Switching:
             raise Unavailable(f"The profile could not be switched: {error.detail}") from error
         profile = str(self._nix.profile(begun.name))
         log.info("switched", extra={"package": f"{begun.name} {begun.to_version}", "generation": generation})
-        return await self._database.write(service.finish_activation, actor, begun.id, generation, profile)
+        return await self._database.write(activations.finish, actor, begun.id, generation, profile)
 
     async def _confirm(self, actor: Actor, package_id: int) -> Activated:
         """The answer for what is active already; a profile that somebody else moved is put right."""
@@ -99,11 +99,11 @@ class Switching:
             current = self._nix.current(found.name)
         generation = current[1] if current else 0
         profile = str(self._nix.profile(found.name))
-        return await self._database.write(service.confirm_activation, actor, package_id, generation, profile)
+        return await self._database.write(activations.confirm, actor, package_id, generation, profile)
 
     async def _settle_name(self, name: str) -> None:
         """Settles a switch of this name whose outcome could not be written when it ended (the disk was full)."""
-        for begun in await self._database.read(service.unsettled):
+        for begun in await self._database.read(activations.unsettled):
             if begun.name == name:
                 await self._settle(begun)
 
@@ -111,7 +111,7 @@ class Switching:
         current = self._nix.current(begun.name)
         if current is not None and current[0] == begun.store_path and begun.to_package_id is not None:
             profile = str(self._nix.profile(begun.name))
-            await self._database.write(service.finish_activation, APPLIANCE, begun.id, current[1], profile)
+            await self._database.write(activations.finish, APPLIANCE, begun.id, current[1], profile)
         else:
-            await self._database.write(service.undo_activation, begun, None)
+            await self._database.write(activations.undo, begun, None)
         log.warning("a switch was settled", extra={"package": f"{begun.name} {begun.to_version}"})
