@@ -13,7 +13,7 @@ from app import __version__
 from app.cli.answers import Created
 from app.cli.call import Call
 from app.cli.options import Commands, command, everywhere, port
-from app.cli.outcomes import OK, Failed, Unreachable, Usage
+from app.cli.outcomes import OK, Failed, Refused, Unreachable, Usage
 
 if TYPE_CHECKING:
     from app.config import Config
@@ -107,7 +107,12 @@ def _claim(config: "Config") -> str:
 
 def _claim_through_service(call: Call) -> str:
     """Asks the service that holds the database for the first token: it gives one to loopback alone, and once."""
-    return call.client(anonymous=True).send("POST", "/tokens").decode(Created).token
+    try:
+        return call.client(anonymous=True).send("POST", "/tokens").decode(Created).token
+    except Refused as refused:
+        if refused.code == "UNAUTHORIZED":
+            raise Failed("The appliance is claimed already; make further tokens with one that you have") from None
+        raise
 
 
 def offline_token(call: Call, name: str | None, scopes: Sequence[str] | None, days: int) -> int:
