@@ -114,15 +114,14 @@ class Load(NamedTuple):
 def compare(
     load: Load, hello: Server, plain: Service, crowded: Service, path: str, method: str, connections: int
 ) -> None:
-    """The three in turn, several rounds; prints the medians of the figures and of the ratios within a round."""
-    rounds = [
-        (
-            load.run(hello, "/", connections=connections),
-            load.run(plain, path, method, connections),
-            load.run(crowded, path, method, connections),
-        )
-        for _ in range(load.rounds)
-    ]
+    """The three in turn, to and fro, several rounds; prints the medians of the figures and of a round's ratios."""
+    rounds = []
+    for number in range(load.rounds):
+        found = {}
+        for server in (hello, plain, crowded)[:: -1 if number % 2 else 1]:  # who comes first must not matter
+            asked, verb = ("/", "GET") if server is hello else (path, method)
+            found[server] = load.run(server, asked, verb, connections)
+        rounds.append((found[hello], found[plain], found[crowded]))
     rate, p50, p99 = (statistics.median(column) for column in zip(*(found for _, found, _ in rounds), strict=True))
     ratios = sorted(found.rate / base.rate for base, found, _ in rounds)
     print(
@@ -138,6 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=3, help="length of one load run (3)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of yardstick and service in turn (5)")
+    parser.add_argument("--only", default="", help="only paths that end with this")
     parser.add_argument("--connections", type=int, default=32, help="connections at once (32)")
     options = parser.parse_args()
     load = Load(options.seconds, options.rounds, options.connections)
@@ -162,7 +162,8 @@ def main() -> int:
             ("/api/v1/packages", "POST", 4 * load.connections),
             ("/api/v1/packages/1", "GET", 1),
         ):
-            compare(load, hello, plain, crowded, path, method, connections)
+            if path.endswith(options.only):
+                compare(load, hello, plain, crowded, path, method, connections)
         print(f"peak RSS {plain.memory_mib('VmHWM'):.1f} MiB (hello {hello.memory_mib('VmHWM'):.1f} MiB)")
     return 0
 
