@@ -60,9 +60,6 @@ def derive_key(secret: bytes, purpose: str) -> bytes:
 
 async def open_database(config: Config, *, empty: bool = False) -> SqliteDatabase:
     """Takes the locks, opens and migrates; `empty` deletes the old file first. StartError says in one line why not."""
-    try:
-        return await SqliteDatabase.open(
-            config.database_path, data_dir=config.data_dir, slow_query_ms=config.slow_query_ms, empty=empty
-        )
-    except OSError as error:
-        raise StartError(f"{error.filename or config.database_path} cannot be used: {error.strerror}") from None
+    return await SqliteDatabase.open(
+        config.database_path, data_dir=config.data_dir, slow_query_ms=config.slow_query_ms, empty=empty
+    )

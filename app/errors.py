@@ -28,6 +28,9 @@ class Invalid(PurserError):
         return cls(f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 
+TOKEN_REQUIRED = "A token is required: send `Authorization: Token …`."  # noqa: S105 - words, no secret
+
+
 class Unauthorized(PurserError):
     """Nobody is signed in, or the credential does not hold."""
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from app.errors import PurserError
 
@@ -27,6 +28,20 @@ class Bell:
     def ring(self) -> None:
         self._event.set()
         self._event = asyncio.Event()
+
+
+class Locks:
+    """A lock for each name, as long as somebody holds or waits for it."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, name: str) -> asyncio.Lock:
+        """The name's lock."""
+        lock = self._known.get(name)
+        if lock is None:
+            lock = self._known[name] = asyncio.Lock()
+        return lock
 
 
 async def first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:

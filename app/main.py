@@ -114,7 +114,7 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         desk.authentication = Authentication(database)
         desk.trail = app.state.trail = Trail(database)
         stack.push_async_callback(desk.trail.close)
-        app.state.packages = works = await _packages(config, database)
+        app.state.packages = works = _packages(config, database)
         await works.downloads.recover()  # first of all: a surviving nix-env may still be switching
         stack.push_async_callback(works.switching.stop)
         await works.switching.start()
@@ -123,7 +123,7 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         yield
 
 
-async def _packages(config: Config, database: Database) -> Works:
+def _packages(config: Config, database: Database) -> Works:
     nix = Nix(
         program=config.nix_build,
         expression=config.nix_expr,
@@ -166,9 +166,8 @@ def _from_environment() -> ASGIApp:
 def _failing(error: ConfigError) -> Any:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        if error:
-            raise error
-        yield
+        raise error
+        yield  # type: ignore[unreachable]  # what makes it a generator
 
     return lifespan
 

@@ -1,5 +1,6 @@
 """What the tests stand on: configurations, a claimed caller, the service as a real process, its database file."""
 
+import itertools
 import os
 import re
 import signal
@@ -7,9 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 from starlette.testclient import TestClient
@@ -19,6 +21,7 @@ from app.config import Config, load
 
 ROOT = Path(__file__).parent.parent
 START_S = 20
+T = TypeVar("T")
 
 
 def configured(data_dir: Path, **settings: str) -> Config:
@@ -201,3 +204,33 @@ class Service:
         if self._reader is not None:
             self._reader.join(START_S)
         return code, "".join(self.output)
+
+
+def create_until(
+    service: Service, end: Callable[[], T], *, writers: int, enough: int
+) -> tuple[list[httpx2.Response], T]:
+    """Several callers create packages until `end` cuts them off, which is called once `enough` were acknowledged.
+
+    Returns every answer that was received, and what `end` returned.
+    """
+    answers: list[httpx2.Response] = []
+    reached = threading.Event()
+
+    def write(writer: int) -> None:
+        with service.client() as client:
+            for number in itertools.count():
+                try:
+                    answer = client.post("/api/v1/packages", json={"name": f"w{writer}", "version": f"1.{number}"})
+                except httpx2.TransportError:
+                    return
+                answers.append(answer)
+                if len(answers) >= enough:
+                    reached.set()
+
+    with ThreadPoolExecutor(writers) as pool:
+        running = [pool.submit(write, writer) for writer in range(writers)]
+        assert reached.wait(60)
+        ended = end()
+        for one in running:
+            one.result(30)
+    return answers, ended

@@ -4,11 +4,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +18,7 @@ from app.main import Purser, create_app
 from app.routes import ROUTES
 from app.values import new_token
 from app.web.access import PUBLIC, SIGNED_IN, RouteLine
-from tests.support import Service, ask, claim, configured, rows
+from tests.support import Service, ask, claim, configured, create_until, rows
 from tests.test_system import fill, limit
 
 LINES = ROUTES
@@ -342,27 +340,9 @@ def test_a_stop_with_a_full_disk_is_a_stop_and_says_what_is_lost(
 def test_after_a_crash_every_acknowledged_change_has_its_row(service: Service) -> None:
     """Eight callers create packages until the plug is pulled; whatever was answered 201 stands in both tables."""
     service.start()
-    acknowledged: list[int] = []
-    enough = threading.Event()
-
-    def write(writer: int) -> None:
-        with service.client() as client:
-            for number in range(100_000):
-                try:
-                    answer = client.post("/api/v1/packages", json={"name": f"w{writer}", "version": f"1.{number}"})
-                except httpx2.TransportError:
-                    return
-                assert answer.status_code == 201
-                acknowledged.append(answer.json()["id"])
-                if len(acknowledged) >= 300:
-                    enough.set()
-
-    with ThreadPoolExecutor(8) as pool:
-        writers = [pool.submit(write, writer) for writer in range(8)]
-        assert enough.wait(60)
-        service.kill()
-        for writer in writers:
-            writer.result(30)
+    answers, _ = create_until(service, service.kill, writers=8, enough=300)
+    assert {answer.status_code for answer in answers} == {201}
+    acknowledged = [answer.json()["id"] for answer in answers]
     service.start()
     assert service.stop()[0] == 0
     told = rows(service.database, "SELECT target FROM audit WHERE action = 'packages.create'")

@@ -8,7 +8,7 @@ import pytest
 
 from app import jobs
 from app.errors import Unavailable
-from app.jobs import Bell, Worker, first_of
+from app.jobs import Bell, Locks, Worker, first_of
 from tests.notes import add, opened, soon, statement
 
 # Bells
@@ -274,3 +274,14 @@ async def test_four_workers_claim_five_hundred_rows_and_none_twice(tmp_path: Pat
     await soon(worker.stop())
     assert ran == Counter(wanted)
     await db.close()
+
+
+async def test_a_name_has_one_lock_for_as_long_as_somebody_holds_it() -> None:
+    locks = Locks()
+    held = locks.of("tool")
+    async with held:
+        assert locks.of("tool") is held
+        assert locks.of("other") is not held
+        assert not locks.of("other").locked()
+    del held
+    assert not locks.of("tool").locked()

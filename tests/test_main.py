@@ -9,7 +9,6 @@ import sqlite3
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -30,7 +29,7 @@ from app.config import Config
 from app.datadir import derive_key, prepare, secret_key
 from app.errors import StartError
 from app.main import Purser, create_app, mounted
-from tests.support import ROOT, START_S, Service, claim, configured, refusal, rows
+from tests.support import ROOT, START_S, Service, claim, configured, create_until, refusal, rows
 
 PACKAGES = "/api/v1/packages"
 
@@ -347,27 +346,9 @@ def test_a_damaged_secret_key_stops_the_start(tmp_path: Path) -> None:
 def test_a_stop_keeps_everything_that_was_acknowledged(service: Service) -> None:
     """Told to stop while four callers write: exit code 0, and every 201 is in the file, with its audit row."""
     service.start()
-    acknowledged: list[int] = []
-    enough = threading.Event()
-
-    def write(writer: int) -> None:
-        with service.client() as client:
-            for number in range(100_000):
-                try:
-                    answer = client.post(PACKAGES, json={"name": f"w{writer}", "version": f"1.{number}"})
-                except httpx2.TransportError:
-                    return
-                if answer.status_code == 201:
-                    acknowledged.append(answer.json()["id"])
-                if len(acknowledged) >= 200:
-                    enough.set()
-
-    with ThreadPoolExecutor(4) as pool:
-        writers = [pool.submit(write, writer) for writer in range(4)]
-        assert enough.wait(60)
-        code, output = service.stop()
-        for writer in writers:
-            writer.result(30)
+    answers, (code, output) = create_until(service, service.stop, writers=4, enough=200)
+    acknowledged = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+    assert len(acknowledged) >= 200
     assert code == 0
     assert '"level":"error"' not in output
     assert {entry["id"] for entry in rows(service.database, "SELECT id FROM packages")} >= set(acknowledged)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from keyword import iskeyword
@@ -106,8 +107,9 @@ def folder() -> Traversable:
     return inside if inside.is_dir() else Path(str(package)).parent / "sql"
 
 
+@cache
 def load(room: str) -> Queries:
-    """The statements of `sql/<room>.sql`."""
+    """The statements of `sql/<room>.sql`, read once however many modules ask."""
     path = folder() / f"{room}.sql"
     if not path.is_file():
         raise QueryError(f"sql/{room}.sql: no such file in {folder()}")

@@ -6,10 +6,10 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import msgspec
 
+from app.jobs import Locks
 from app.packages import nix
 from app.packages.attempt_log import AttemptLog
 from app.packages.nix import Ended, LogReader
@@ -84,7 +84,7 @@ class Nix:
         self._timeout_s = timeout_s
         self._silent_timeout_s = silent_timeout_s
         self._log_limit_bytes = log_limit_bytes
-        self._switching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._switching = Locks()
 
     async def available(self) -> bool:
         """True when the programs are there; otherwise `missing` says how to install them."""
@@ -111,7 +111,7 @@ class Nix:
         tmpdir = self._data_dir / "tmp" / str(attempt_id)
         outcome: Built | Failed | Stopped | None = None
         try:
-            with AttemptLog(self._folder("logs") / f"{attempt_id}.log", self._log_limit_bytes, on_log) as attempt:
+            with AttemptLog(self.log_path(attempt_id), self._log_limit_bytes, on_log) as attempt:
                 tmpdir.mkdir(parents=True, exist_ok=True)
                 outcome = await self._build(package_id, name, version, tmpdir, attempt, stop)
         except OSError as error:
@@ -122,6 +122,10 @@ class Nix:
                 self._let_go(package_id)
         return outcome
 
+    def log_path(self, attempt_id: int) -> Path:
+        """Where the attempt's log is, once there is one."""
+        return self._data_dir / "logs" / f"{attempt_id}.log"
+
     async def verify(self, store_path: str) -> bool:
         """True when the path is in the store and unchanged; SwitchFailed when Nix could not look."""
         try:
@@ -131,7 +135,7 @@ class Nix:
 
     async def switch(self, name: str, store_path: str, *, timeout_s: float = 30) -> int:
         """Makes the path the current one of the name's profile; the generation's number, read back from the profile."""
-        async with self._lock(name):
+        async with self._switching.of(name):
             try:
                 profile = self._folder("profiles", name) / "current"
                 words = nix.switch_command(self._path_of("nix-env"), profile, store_path)
@@ -167,7 +171,7 @@ class Nix:
         self._let_go(package_id)
         if store_path is None:
             return
-        async with self._lock(name):
+        async with self._switching.of(name):
             current = self.current(name)
             kept = None if current is None else current[1]
             for number, path in self._generations(name):
@@ -341,12 +345,6 @@ class Nix:
         links = self.profile(name).parent.glob("current-*-link")
         numbered = [(nix.LINK_NUMBER.fullmatch(link.name), link) for link in links]
         return [(int(number[1]), os.readlink(link)) for number, link in numbered if number]
-
-    def _lock(self, name: str) -> asyncio.Lock:
-        lock = self._switching.get(name)
-        if lock is None:
-            lock = self._switching[name] = asyncio.Lock()
-        return lock
 
 
 def _portions(store_paths: Sequence[str]) -> list[Sequence[str]]:

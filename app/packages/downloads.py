@@ -66,7 +66,7 @@ class Downloads:
 
     def log_path(self, attempt_id: int) -> Path:
         """Where the attempt's log is, once there is one."""
-        return self._data_dir / "logs" / f"{attempt_id}.log"
+        return self._nix.log_path(attempt_id)
 
     async def clear(self, removed: Removed) -> None:
         """Takes a deleted package's root, profile generations and logs off the disk."""
@@ -98,11 +98,11 @@ class Downloads:
         log.info("download", extra={"package": f"{queued.name} {queued.version}", "attempt": queued.id})
         try:
             ended = await self._nix.build(queued.package_id, queued.id, queued.name, queued.version, stop=stop)
+            log.info("download ended", extra={"attempt": queued.id, "outcome": type(ended).__name__.lower()})
+            await self._record(queued.id, ended)
         finally:
             renewing.cancel()
-            self._stops.pop(queued.id, None)
-        log.info("download ended", extra={"attempt": queued.id, "outcome": type(ended).__name__.lower()})
-        await self._record(queued.id, ended)
+            self._stops.pop(queued.id, None)  # only now: until the outcome is written, a cancel may still arrive
 
     async def _record(self, attempt_id: int, ended: Built | Failed | Stopped) -> None:
         if isinstance(ended, Built):

@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 from app.actor import Actor
 from app.db import Database
 from app.errors import Conflict, Unavailable
+from app.jobs import Locks
 from app.packages import activations, service
 from app.packages.builder import Nix, SwitchFailed
 from app.packages.service import APPLIANCE
@@ -25,7 +25,7 @@ class Switching:
     def __init__(self, database: Database, nix: Nix) -> None:
         self._database = database
         self._nix = nix
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
         self._running: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -53,7 +53,7 @@ class Switching:
 
     async def _activate(self, actor: Actor, package_id: int) -> Activated:
         found = await self._database.read(service.row, package_id)
-        async with self._lock(found.name):
+        async with self._locks.of(found.name):
             await self._settle_name(found.name)
             begun = await self._database.write(activations.begin, actor, package_id)
             if begun is not None:
@@ -62,15 +62,9 @@ class Switching:
 
     async def _rollback(self, actor: Actor, package_id: int) -> Activated:
         found = await self._database.read(service.row, package_id)
-        async with self._lock(found.name):
+        async with self._locks.of(found.name):
             await self._settle_name(found.name)
             return await self._switch(actor, await self._database.write(activations.begin_rollback, actor, package_id))
-
-    def _lock(self, name: str) -> asyncio.Lock:
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = asyncio.Lock()
-        return lock
 
     async def _switch(self, actor: Actor, begun: ActivationRow) -> Activated:
         try:

@@ -6,7 +6,7 @@ from app.actor import Actor, Call, Identity
 from app.audit import service as audit
 from app.db import Tx, load
 from app.db.rows import to_json
-from app.errors import Forbidden, Invalid, NotFound, Unauthorized
+from app.errors import TOKEN_REQUIRED, Forbidden, Invalid, NotFound, Unauthorized
 from app.permissions import ROLES, Permissions, normalise
 from app.tokens.structs import PREFIX_LENGTH, Holder, NewToken, Token, TokenCreate, TokenRow, shown, state
 from app.users import service as users
@@ -36,7 +36,7 @@ def hashed(secret: str) -> str:
 def claim(tx: Tx, call: Call | None, new: TokenCreate, *, local: bool) -> NewToken:
     """The first token: claims the appliance, scope `*`, no expiry. Only for a local caller, only once."""
     if users.claimed(tx):
-        raise Unauthorized("A token is required: send `Authorization: Token …`.")
+        raise Unauthorized(TOKEN_REQUIRED)
     if not local:
         raise Forbidden("This appliance is not claimed yet; the first token is made on the appliance itself.")
     if new != TokenCreate(name=new.name):

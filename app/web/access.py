@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.actor import Actor, Call, Identity
 from app.db import Database
-from app.errors import Forbidden, Invalid, PreconditionFailed, PurserError, Unauthorized
+from app.errors import TOKEN_REQUIRED, Forbidden, Invalid, PreconditionFailed, PurserError, Unauthorized
 from app.permissions import Reach, reaches
 from app.web.codec import BODY_LIMIT_BYTES, ClientGone, Header, no_query, raw_body, too_large
 from app.web.problems import internal, problem
@@ -161,7 +161,7 @@ class Endpoint:
         if who is None:
             if self.line.anonymous and secret is None:
                 return
-            raise Unauthorized("A token is required: send `Authorization: Token …`.")
+            raise Unauthorized(TOKEN_REQUIRED)
         if not self._guarded:
             return
         required = self.line.permission
