@@ -36,6 +36,10 @@ class Locks:
     def __init__(self) -> None:
         self._known: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def __len__(self) -> int:
+        """How many names have a lock now: none is kept for a name that nobody uses."""
+        return len(self._known)
+
     def of(self, name: str) -> asyncio.Lock:
         """The name's lock."""
         lock = self._known.get(name)

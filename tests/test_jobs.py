@@ -283,5 +283,6 @@ async def test_a_name_has_one_lock_for_as_long_as_somebody_holds_it() -> None:
         assert locks.of("tool") is held
         assert locks.of("other") is not held
         assert not locks.of("other").locked()
+    assert len(locks) == 1
     del held
-    assert not locks.of("tool").locked()
+    assert len(locks) == 0
