@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     build_timeout_s: float = 3600
     build_silent_timeout_s: float = 600
     build_log_limit_bytes: int = 16 * 2**20
+    min_free_bytes: int = 256 * 2**20
     slow_query_ms: float = 100
     inherited: dict[str, str] = {}
     """PATH, LANG and NIX_* as found: what Nix processes are given of the environment."""
@@ -213,6 +214,13 @@ SETTINGS: tuple[Setting, ...] = (
         "BUILD_SILENT_TIMEOUT", "600", "Seconds a build may stay silent.", "build_silent_timeout_s", _whole(1, 10**7)
     ),
     Setting("BUILD_LOG_LIMIT", "16777216", "Bytes kept of one build's log.", "build_log_limit_bytes", _BYTES),
+    Setting(
+        "MIN_FREE_BYTES",
+        "268435456",
+        "Bytes that must be free, in the data folder and in the Nix store, for a download to begin; 0: any.",
+        "min_free_bytes",
+        _BYTES,
+    ),
     Setting(
         "SLOW_QUERY_MS",
         "100",

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from app.errors import PurserError
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 log = logging.getLogger("purser.jobs")
 
@@ -30,22 +31,43 @@ class Bell:
         self._event = asyncio.Event()
 
 
-class Locks:
-    """A lock for each name, as long as somebody holds or waits for it."""
+class Named(Generic[K, T]):
+    """One thing for each name, as long as somebody holds it."""
 
-    def __init__(self) -> None:
-        self._known: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._known: WeakValueDictionary[K, T] = WeakValueDictionary()
 
     def __len__(self) -> int:
-        """How many names have a lock now: none is kept for a name that nobody uses."""
+        """How many names have one now: none is kept for a name that nobody uses."""
         return len(self._known)
 
-    def of(self, name: str) -> asyncio.Lock:
-        """The name's lock."""
-        lock = self._known.get(name)
-        if lock is None:
-            lock = self._known[name] = asyncio.Lock()
-        return lock
+    def of(self, name: K) -> T:
+        """The name's own."""
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._make()
+        return found
+
+
+class Locks(Named[str, asyncio.Lock]):
+    """A lock for each name."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.Lock)
+
+
+class Bells(Named[int, Bell]):
+    """A bell for each id of a table: those who watch a row hear of that row alone."""
+
+    def __init__(self) -> None:
+        super().__init__(Bell)
+
+    def ring(self, name: int) -> None:
+        """Rings the bell, if anybody listens."""
+        bell = self._known.get(name)
+        if bell is not None:
+            bell.ring()
 
 
 async def first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:

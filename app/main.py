@@ -25,11 +25,13 @@ from app.packages.downloads import Downloads
 from app.packages.routes import Works
 from app.packages.switching import Switching
 from app.routes import ALIASES, ROUTES
+from app.signals import on_stop_signal
 from app.tokens.authentication import Authentication
-from app.tokens.service import TokenRefused
+from app.tokens.service import TOPIC, TokenRefused
 from app.web.access import PUBLIC, Credential, Endpoint, Guarded, RouteLine
 from app.web.middleware import Cors, Reception
 from app.web.router import IndexRouter
+from app.web.sse import Streams
 
 EXPOSED = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
 
@@ -112,6 +114,8 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         app.state.db = database
         app.state.cursor_key = derive_key(secret_key(config), "cursors")
         desk.authentication = Authentication(database)
+        app.state.streams = streams = Streams()
+        database.subscribe(TOPIC, streams.recheck)
         desk.trail = app.state.trail = Trail(database)
         stack.push_async_callback(desk.trail.close)
         app.state.packages = works = _packages(config, database)
@@ -120,7 +124,9 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         await works.switching.start()
         stack.push_async_callback(works.downloads.stop)
         await works.downloads.start()
-        yield
+        stack.push_async_callback(streams.close)
+        with on_stop_signal(streams.stop):
+            yield
 
 
 def _packages(config: Config, database: Database) -> Works:
@@ -133,6 +139,7 @@ def _packages(config: Config, database: Database) -> Works:
         timeout_s=config.build_timeout_s,
         silent_timeout_s=config.build_silent_timeout_s,
         log_limit_bytes=config.build_log_limit_bytes,
+        min_free_bytes=config.min_free_bytes,
     )
     downloads = Downloads(database, nix, config.data_dir, config.build_concurrency)
     return Works(downloads, Switching(database, nix))

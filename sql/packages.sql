@@ -229,6 +229,16 @@ FROM package_attempts
 WHERE status = 'running'
 ORDER BY id;
 
+-- name: expired_attempts :many
+-- Running attempts whose builder has not been heard of for as long as it promised.
+-- lint: unbounded because only a handful of builds run at once
+SELECT
+    id, package_id, number, status, failure, failure_detail, exit_code, log_bytes, interruptions, cancel_requested,
+    queued_at, started_at, finished_at
+FROM package_attempts
+WHERE status = 'running' AND lease_until < :now
+ORDER BY id;
+
 -- name: begin_switch :one
 -- None when another switch of the name is under way.
 INSERT INTO package_activations (

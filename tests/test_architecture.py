@@ -33,11 +33,12 @@ FRAME = {
     "config": {"errors", "values"},
     "datadir": {"config", "db", "errors", "values"},
     "logs": {"values"},
+    "signals": set(),
     "jobs": {"db", "errors", "values"},
     "blobs": {"db", "errors", "values"},
     "passwords": {"db", "errors", "values"},
     "mail": {"db", "errors", "values"},
-    "web": FLOOR | {"web", "config", "logs"},
+    "web": FLOOR | {"web", "config", "logs", "jobs"},
     "guide": {"web", "errors", "values"},
 }
 # What the modules of a room may import beside their own room; `worker` is every other module of a room.

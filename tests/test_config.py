@@ -66,6 +66,7 @@ def test_nothing_needs_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("BUILD_TIMEOUT", "9", "build_timeout_s", 9),
         ("BUILD_SILENT_TIMEOUT", "8", "build_silent_timeout_s", 8),
         ("BUILD_LOG_LIMIT", "1024", "build_log_limit_bytes", 1024),
+        ("MIN_FREE_BYTES", "0", "min_free_bytes", 0),
         ("SLOW_QUERY_MS", "0", "slow_query_ms", 0),
     ],
 )
@@ -166,6 +167,7 @@ def test_a_value_and_a_file_that_differ_stop_the_start(tmp_path: Path) -> None:
         ("BUILD_CONCURRENCY", "0", "expected a whole number from 1 to 64, not '0'"),
         ("BUILD_TIMEOUT", "1.5", "expected a whole number from 1 to 10000000, not '1.5'"),
         ("BUILD_LOG_LIMIT", "16MiB", "expected a whole number from 0 to 1152921504606846976, not '16MiB'"),
+        ("MIN_FREE_BYTES", "-1", "expected a whole number from 0"),
         ("SLOW_QUERY_MS", "9" * 30, "expected a whole number"),
         ("CORS_ORIGINS", "http://a", "expected a JSON list"),
         ("CORS_ORIGINS", '["*"]', "never *"),

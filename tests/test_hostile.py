@@ -231,7 +231,7 @@ def test_a_hostile_parameter_is_refused_or_finds_nothing(unharmed: TestClient, l
             refusals += 1
         twice = refusal(ask(unharmed, line.method, at(line), query=b"%s=1&%s=1" % (name.encode(), name.encode())), 400)
         assert twice["errors"] == [{"field": name, "message": "given more than once"}]
-    assert refusals > 20
+    assert refusals >= 15
 
 
 @pytest.mark.parametrize("line", LINES, ids=title)

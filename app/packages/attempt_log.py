@@ -54,3 +54,29 @@ class AttemptLog:
             self.enough.set()
         if self._on_log is not None:
             self._on_log()
+
+
+def part(path: Path, offset: int, size_bytes: int, *, whole: bool) -> bytes:
+    """A piece of a log from an offset on, cut behind a line, or at least behind a character.
+
+    Unless the log is `whole`, an unfinished character at its end is left for the next time. Empty behind the end.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            piece = file.read(size_bytes)
+    except FileNotFoundError:
+        return b""
+    if whole and len(piece) < size_bytes:
+        return piece
+    return piece[: piece.rfind(b"\n") + 1] or piece[: _whole_characters(piece)]
+
+
+def _whole_characters(piece: bytes) -> int:
+    """Where the last character ends that is whole; UTF-8's later bytes are 10xxxxxx, and no character has over four."""
+    for back in range(1, min(4, len(piece)) + 1):
+        byte = piece[-back]
+        if byte & 0xC0 != 0x80:
+            wanted = 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            return len(piece) - back if wanted > back else len(piece)
+    return len(piece)

@@ -1,30 +1,38 @@
 """The rules of downloads: attempts are queued, taken up, and end in one of their states, whatever happens."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from app.actor import Actor
 from app.audit import service as audit
 from app.db import Tx, load
 from app.db.rows import to_json
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NoSpace, NotFound
 from app.packages import service
+from app.packages.space import Space
 from app.packages.structs import Attempt, AttemptRow, Cancelling, Download, Queued, RowId, attempt_shown
 
 q = load("packages")
 
 QUEUED = "packages.queued"
 """Message after commit: an attempt id that waits for a worker."""
+CHANGED = "packages.changed"
+"""Message after commit: the id of a package whose download has begun, got further, or ended."""
 CANCELLED = "packages.cancelled"
 """Message after commit: the id of a running attempt that shall stop."""
 
 MOST_INTERRUPTIONS = 3
 
 
-def download(tx: Tx, actor: Actor, package_id: int) -> Download:
-    """Queues a download. While one is live: that one. Already there: the status, and nothing is started."""
+def download(tx: Tx, actor: Actor, package_id: int, space: Space) -> Download:
+    """Queues a download. While one is live: that one. Already there: the status, and nothing is started.
+
+    NoSpace when it would begin and there is too little room.
+    """
     found = service.row(tx, package_id)
     attempt: AttemptRow | None
     if tx.exec(q.begin_download, id=package_id, now=tx.now):
+        if not space.enough:
+            raise NoSpace(str(space), needed_bytes=space.needed_bytes, free_bytes=space.free_bytes)
         attempt = _queue(tx, package_id, interruptions=0, queued_by=actor.user_id)
         found = service.row(tx, package_id)
     else:
@@ -41,6 +49,7 @@ def _queue(tx: Tx, package_id: int, *, interruptions: int, queued_by: int | None
     if attempt is None:
         raise Conflict("A download of this package runs already.", state="downloading")
     tx.notify(QUEUED, attempt.id)
+    tx.notify(CHANGED, package_id)
     return attempt
 
 
@@ -71,6 +80,7 @@ def _end(
     log_bytes: int = 0,
 ) -> bool:
     """Ends a live attempt; False when it had ended before."""
+    tx.notify(CHANGED, attempt.package_id)
     return bool(
         tx.exec(
             q.end_attempt,
@@ -108,11 +118,25 @@ def logged(tx: Tx, package_id: int, number: int | None) -> AttemptRow | None:
     return attempt
 
 
-def claim(tx: Tx, lease_until: str) -> Queued | None:
-    """Takes the attempt that has waited longest off the queue; None when none waits."""
+def following(tx: Tx, package_id: int, number: int) -> list[AttemptRow]:
+    """The attempt of this number and the one after it, as far as there are any."""
+    service.row(tx, package_id)
+    return tx.many(q.attempts_page, AttemptRow, package_id=package_id, after=number - 1, limit=2)
+
+
+def claim(tx: Tx, lease_until: str, own: Collection[int]) -> Queued | None:
+    """Takes the attempt that has waited longest off the queue; None when none waits.
+
+    First it takes over what other builders have left: running attempts, not among the caller's own, whose lease is
+    over. They end as interrupted and are queued once more.
+    """
+    for attempt in tx.many(q.expired_attempts, AttemptRow, now=tx.now):
+        if attempt.id not in own:
+            _stop(tx, attempt, attempt.log_bytes)
     queued = tx.one(q.next_queued, Queued)
-    if queued is not None and not tx.exec(q.start_attempt, id=queued.id, now=tx.now, lease_until=lease_until):
+    if queued is None or not tx.exec(q.start_attempt, id=queued.id, now=tx.now, lease_until=lease_until):
         return None
+    tx.notify(CHANGED, queued.package_id)
     return queued
 
 
@@ -158,22 +182,32 @@ def _stop(tx: Tx, attempt: AttemptRow, log_bytes: int) -> None:
             tx.exec(q.undo_download, id=attempt.package_id, now=tx.now)
             audit.record(tx, service.APPLIANCE, "packages.cancelled", f"packages/{attempt.package_id}")
         return
-    if not _end(tx, attempt, "interrupted", failure="interrupted", log_bytes=log_bytes):
-        return
     interruptions = attempt.interruptions + 1
-    if interruptions < MOST_INTERRUPTIONS:
+    detail = None
+    if interruptions >= MOST_INTERRUPTIONS:
+        detail = f"The service stopped {interruptions} times in a row while this was being built."
+    if not _end(tx, attempt, "interrupted", failure="interrupted", failure_detail=detail, log_bytes=log_bytes):
+        return
+    if detail is None:
         _queue(tx, attempt.package_id, interruptions=interruptions, queued_by=None)
     else:
-        detail = f"The service stopped {interruptions} times in a row while this was being built."
         _fail_package(tx, attempt.package_id, "interrupted", detail)
 
 
-def interrupt_running(tx: Tx) -> int:
-    """At the start: whatever a former life of the service was building is stopped by now. Returns how many."""
-    running = tx.many(q.running_attempts, AttemptRow)
-    for attempt in running:
-        _stop(tx, attempt, attempt.log_bytes)
-    return len(running)
+def running(tx: Tx) -> list[int]:
+    """The ids of the attempts that are being built, or were when the service died."""
+    return [attempt.id for attempt in tx.many(q.running_attempts, AttemptRow)]
+
+
+def interrupt_running(tx: Tx, log_bytes: Mapping[int, int]) -> int:
+    """At the start: whatever a former life of the service was building is stopped by now. Returns how many.
+
+    `log_bytes` holds the size of each one's log.
+    """
+    found = tx.many(q.running_attempts, AttemptRow)
+    for attempt in found:
+        _stop(tx, attempt, log_bytes.get(attempt.id, 0))
+    return len(found)
 
 
 def existing(tx: Tx, attempt_ids: Sequence[int]) -> set[int]:

@@ -13,6 +13,7 @@ from app.jobs import Locks
 from app.packages import nix
 from app.packages.attempt_log import AttemptLog
 from app.packages.nix import Ended, LogReader
+from app.packages.space import Space, free_bytes
 from app.packages.supervision import in_any_case, supervise
 from app.packages.survivors import end_survivors, remove_tree
 
@@ -75,6 +76,7 @@ class Nix:
         timeout_s: float,
         silent_timeout_s: float,
         log_limit_bytes: int,
+        min_free_bytes: int = 0,
     ) -> None:
         self._program = os.path.abspath(program) if "/" in program else program
         self._expression = None if expression is None else expression.absolute()
@@ -84,6 +86,7 @@ class Nix:
         self._timeout_s = timeout_s
         self._silent_timeout_s = silent_timeout_s
         self._log_limit_bytes = log_limit_bytes
+        self._min_free_bytes = min_free_bytes
         self._switching = Locks()
 
     async def available(self) -> bool:
@@ -92,6 +95,11 @@ class Nix:
             return all(map(self._path_of, ("nix-build", "nix-store", "nix-env")))
         except FileNotFoundError:
             return False
+
+    def space(self) -> Space:
+        """How much room a build would find."""
+        store = Path(self._inherited.get("NIX_STORE_DIR", "/nix/store"))
+        return Space(free_bytes((self._data_dir, store)), self._min_free_bytes)
 
     async def build(
         self,
@@ -111,6 +119,9 @@ class Nix:
         tmpdir = self._data_dir / "tmp" / str(attempt_id)
         outcome: Built | Failed | Stopped | None = None
         try:
+            space = self.space()
+            if not space.enough:  # it has shrunk while the download waited for its turn
+                return Failed("no_space", str(space), exit_code=None, log_bytes=0)
             with AttemptLog(self.log_path(attempt_id), self._log_limit_bytes, on_log) as attempt:
                 tmpdir.mkdir(parents=True, exist_ok=True)
                 outcome = await self._build(package_id, name, version, tmpdir, attempt, stop)

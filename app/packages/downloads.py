@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from app.db import Database, Tx
-from app.errors import NoSpace, Unavailable
-from app.jobs import Worker, first_of
+from app.errors import Invalid, NoSpace, Unavailable
+from app.jobs import Bells, Worker, first_of
 from app.packages import attempts, service
 from app.packages.builder import Built, Failed, Nix, Stopped
+from app.packages.events import Feed, Position
 from app.packages.service import Removed
+from app.packages.space import Space
 from app.packages.structs import Queued
 from app.values import later
 
@@ -34,12 +36,15 @@ class Downloads:
         self._data_dir = data_dir
         self._concurrency = concurrency
         self._stops: dict[int, asyncio.Event] = {}
+        self._building: set[int] = set()
+        self._bells = Bells()
         self._worker: Worker | None = None
 
     async def recover(self) -> None:
         """Ends surviving processes, marks their attempts interrupted, clears leftovers."""
         ended = await self._nix.recover()
-        interrupted = await self._database.write(attempts.interrupt_running)
+        log_bytes = {attempt: self._log_bytes(attempt) for attempt in await self._database.read(attempts.running)}
+        interrupted = await self._database.write(attempts.interrupt_running, log_bytes)
         if ended or interrupted:
             log.warning("a former run was cut off", extra={"processes": ended, "attempts": interrupted})
         await self._sweep()
@@ -49,6 +54,8 @@ class Downloads:
         self._worker = worker = Worker("downloads", self._claim, self._run, concurrency=self._concurrency)
         self._database.subscribe(attempts.QUEUED, lambda _: worker.bell.ring())
         self._database.subscribe(attempts.CANCELLED, lambda attempt_id: self._stop_of(attempt_id).set())
+        self._database.subscribe(attempts.CHANGED, self._bells.ring)
+        self._database.subscribe(service.REMOVED, self._bells.ring)
 
     async def stop(self) -> None:
         """Stops the running builds; they end as interrupted and are queued again for the next start."""
@@ -64,9 +71,32 @@ class Downloads:
         """True while queued attempts are taken up."""
         return self._worker is not None and not self._worker.stopping.is_set()
 
+    def space(self) -> Space:
+        """How much room a download would find now."""
+        return self._nix.space()
+
     def log_path(self, attempt_id: int) -> Path:
         """Where the attempt's log is, once there is one."""
         return self._nix.log_path(attempt_id)
+
+    async def feed(self, package_id: int, field: str, since: str | None) -> Feed:
+        """The package's events: those behind the event `since`, by default those of the last attempt, from its start.
+
+        Invalid, naming `field`, when `since` is no event of this package; NotFound.
+        """
+        last = await self._database.read(attempts.logged, package_id, None)
+        newest = Position(last.number if last else 0)
+        try:
+            begin = newest if since is None else Position.read(since)
+        except ValueError as error:
+            raise Invalid.field(field, f"{error}, not `{since}`") from None
+        if begin.attempt > newest.attempt:
+            raise Invalid.field(field, f"expected an event of this package, which has had {newest.attempt} attempts")
+        return Feed(self._database, self._bells.of(package_id), package_id, begin, self._data_dir / "logs")
+
+    def _log_bytes(self, attempt_id: int) -> int:
+        path = self.log_path(attempt_id)
+        return path.stat().st_size if path.exists() else 0
 
     async def clear(self, removed: Removed) -> None:
         """Takes a deleted package's root, profile generations and logs off the disk."""
@@ -88,20 +118,29 @@ class Downloads:
         return self._stops.setdefault(attempt_id, asyncio.Event())
 
     async def _claim(self) -> Queued | None:
-        return await self._database.write(attempts.claim, later(LEASE_S))
+        return await self._database.write(attempts.claim, later(LEASE_S), frozenset(self._building))
 
     async def _run(self, queued: Queued) -> None:
         stop = self._stop_of(queued.id)
         if self._worker is None or self._worker.stopping.is_set():
             stop.set()
-        renewing = asyncio.create_task(self._keep_lease(queued.id))
+        self._building.add(queued.id)
+        renewing = asyncio.create_task(self._keep_lease(queued.id, stop))
         log.info("download", extra={"package": f"{queued.name} {queued.version}", "attempt": queued.id})
         try:
-            ended = await self._nix.build(queued.package_id, queued.id, queued.name, queued.version, stop=stop)
+            ended = await self._nix.build(
+                queued.package_id,
+                queued.id,
+                queued.name,
+                queued.version,
+                stop=stop,
+                on_log=lambda: self._bells.ring(queued.package_id),
+            )
             log.info("download ended", extra={"attempt": queued.id, "outcome": type(ended).__name__.lower()})
             await self._record(queued.id, ended)
         finally:
             renewing.cancel()
+            self._building.discard(queued.id)
             self._stops.pop(queued.id, None)  # only now: until the outcome is written, a cancel may still arrive
 
     async def _record(self, attempt_id: int, ended: Built | Failed | Stopped) -> None:
@@ -125,11 +164,13 @@ class Downloads:
                     return
             await first_of(self._worker.stopping.wait(), timeout_s=RETRY_S)
 
-    async def _keep_lease(self, attempt_id: int) -> None:
-        while True:
+    async def _keep_lease(self, attempt_id: int, lost: asyncio.Event) -> None:
+        """Renews the lease; sets `lost` when somebody has taken the attempt over: it is not ours to build any more."""
+        while not lost.is_set():
             await asyncio.sleep(LEASE_S / 3)
             with suppress(NoSpace, Unavailable):
-                await self._database.write(attempts.renew_lease, attempt_id, later(LEASE_S))
+                if not await self._database.write(attempts.renew_lease, attempt_id, later(LEASE_S)):
+                    lost.set()
 
 
 def _numbers(folder: Path, suffix: str) -> list[int]:

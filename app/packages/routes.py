@@ -13,6 +13,7 @@ from app.packages.structs import (
     Attempt,
     Cancelling,
     Download,
+    EventsQuery,
     LogQuery,
     Package,
     PackageCreate,
@@ -24,6 +25,7 @@ from app.web.access import actor, database, etag, if_match, location, route
 from app.web.codec import Reply, body, query, respond
 from app.web.paging import Paging, listing, numbered, position
 from app.web.ranges import file_part, requested
+from app.web.sse import stream
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -74,7 +76,9 @@ async def remove(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    answer = await database(request).write(attempts.download, actor(request), _id(request))
+    answer = await database(request).write(
+        attempts.download, actor(request), _id(request), _works(request).downloads.space()
+    )
     return respond(answer, 202 if answer.attempt is not None else 200)
 
 
@@ -122,6 +126,13 @@ async def log(request: Request) -> Response:
     return file_part(path, _TEXT, size, None, offset=wanted.offset)
 
 
+async def events(request: Request) -> Response:
+    asked = query(request, EventsQuery)
+    seen = request.headers.get("last-event-id")
+    field, since = ("Last-Event-ID", seen) if seen else ("since", asked.since)
+    return await stream(request, await _works(request).downloads.feed(_id(request), field, since))
+
+
 ROUTES = (
     route("GET", "/packages", index, "packages:read", reach="all", query=PackageFilter, answer=list[Package]),
     route("POST", "/packages", create, "packages:write", reach="all", body=PackageCreate, answer=Package, status=201),
@@ -150,4 +161,5 @@ ROUTES = (
         answer=list[Activation],
     ),
     route("GET", "/packages/{id}/log", log, "packages:read", reach="all", query=LogQuery),
+    route("GET", "/packages/{id}/events", events, "packages:read", reach="all", query=EventsQuery),
 )

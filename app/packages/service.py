@@ -16,6 +16,8 @@ from app.permissions import Permissions
 
 q = load("packages")
 
+REMOVED = "packages.removed"
+"""Message after commit: the id of a package that is no more."""
 APPLIANCE = Actor(Identity(0, "purser", Permissions(())))
 """Who acts when a build ends by itself."""
 
@@ -87,6 +89,7 @@ def remove(tx: Tx, actor: Actor, package_id: int, revision: int | None) -> Remov
     if not tx.exec(q.remove, id=package_id):
         raise Conflict(f"A package cannot be deleted while it is {_standing(found)}.", state=found.status)
     audit.record(tx, actor, "packages.delete", f"packages/{package_id}")
+    tx.notify(REMOVED, package_id)
     return Removed(package_id, found.name, found.store_path, attempts)
 
 

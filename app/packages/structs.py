@@ -153,6 +153,58 @@ def attempt_shown(row: AttemptRow) -> Attempt:
     )
 
 
+class StatusEvent(msgspec.Struct, frozen=True):
+    """What a `status` event tells: an attempt has got to this status, and the package with it, at this instant.
+
+    `failure`, `failure_detail` and `exit_code` are null until it has ended, and unless they say something then.
+    """
+
+    attempt: int
+    status: AttemptStatus
+    package_status: Status
+    failure: str | None
+    failure_detail: str | None
+    exit_code: int | None
+    at: str
+
+
+class LogEvent(msgspec.Struct, frozen=True):
+    """What a `log` event tells: the text that begins at this byte of an attempt's log, in whole lines as a rule."""
+
+    attempt: int
+    offset: int
+    text: str
+
+
+def status_events(row: AttemptRow) -> list[StatusEvent]:
+    """The statuses that an attempt has had so far, in order; its row holds all of them."""
+    told = [StatusEvent(row.number, "queued", "downloading", None, None, None, row.queued_at)]
+    if row.started_at is not None:
+        told.append(StatusEvent(row.number, "running", "downloading", None, None, None, row.started_at))
+    if row.finished_at is not None:
+        package = "failed" if row.failure_detail is not None else _AFTER[row.status]
+        end = StatusEvent(
+            row.number, row.status, package, row.failure, row.failure_detail, row.exit_code, row.finished_at
+        )
+        told.append(end)
+    return told
+
+
+# Beside the last of several interruptions: it says what happened to the package, in `failure_detail`.
+_AFTER: dict[AttemptStatus, Status] = {
+    "succeeded": "downloaded",
+    "failed": "failed",
+    "cancelled": "created",
+    "interrupted": "downloading",
+}
+
+
+class EventsQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Behind which event a stream begins; the header Last-Event-ID, which browsers send, counts before it."""
+
+    since: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+
+
 class RowId(msgspec.Struct, frozen=True):
     """The id of a row, where nothing else of it is wanted."""
 

@@ -157,6 +157,18 @@ class Endpoint:
             if self.line.permission != PUBLIC:
                 raise
 
+    async def still_allows(self, credential: Credential) -> bool:
+        """Whether the caller, who was let through once, would be again now."""
+        secret = credential.secret
+        if self.line.permission == PUBLIC:
+            return True
+        try:
+            who = None if secret is None else self.desk.known(secret) or await self.desk.identify(credential)
+            self._guard(who, secret)
+        except (Unauthorized, Forbidden):
+            return False
+        return True
+
     def _guard(self, who: Identity | None, secret: str | None) -> None:
         if who is None:
             if self.line.anonymous and secret is None:
@@ -177,6 +189,12 @@ class Endpoint:
             raise too_large(BODY_LIMIT_BYTES)
         if self.line.body is None and length != 0 and (await raw_body(request)).strip() not in (b"", b"{}"):
             raise Invalid("This takes no body.")
+
+
+async def still_allowed(request: Request) -> bool:
+    """Whether the caller may still have what this request is answered with: for answers that last."""
+    endpoint: Endpoint = request.scope["endpoint"]
+    return await endpoint.still_allows(request.scope["credential"])
 
 
 def database(request: Request) -> Database:
