@@ -136,7 +136,7 @@ def _secret(text: str) -> str:
     return text
 
 
-_BYTES = _whole(0, 2**60)
+_BYTES = _whole(0, 10**18 - 1)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(

@@ -13,13 +13,15 @@ from app.values import new_key
 
 def prepare(config: Config) -> None:
     """Makes the data folder: others may pass through it (profiles are for everybody), not look around in it."""
-    try:
-        config.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for name in ("roots", "logs", "tmp"):
-            (config.data_dir / name).mkdir(mode=0o700, exist_ok=True)
-        (config.data_dir / "profiles").mkdir(mode=0o755, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"DATA_DIR {config.data_dir} cannot be used: {error.strerror}") from None
+    folders = {config.data_dir: 0o711, config.data_dir / "profiles": 0o755}
+    folders |= dict.fromkeys((config.data_dir / name for name in ("roots", "logs", "tmp")), 0o700)
+    for folder, mode in folders.items():
+        try:
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"DATA_DIR {config.data_dir} cannot be used: {error.strerror}") from None
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise StartError(f"DATA_DIR {config.data_dir} cannot be used: user {os.getuid()} cannot write to {folder}")
 
 
 def secret_key(config: Config) -> bytes:

@@ -114,6 +114,7 @@ class Service:
         self.settings: dict[str, str] = settings
         self.process: subprocess.Popen[str] | None = None
         self.interpreter = sys.executable
+        self.module: tuple[str, ...] = ("app", "serve")
         self.url = ""
         self.token = ""
         self.output: list[str] = []
@@ -151,7 +152,7 @@ class Service:
         with process.stdout:
             for line in process.stdout:
                 self.output.append(line)
-                if match := re.search(r"listens on (http://\S+)", line):
+                if match := re.search(r"(?:listens|running) on (http://\S+)", line):
                     self.url = match.group(1)
                     self._listens.set()
         self._listens.set()
@@ -159,7 +160,7 @@ class Service:
     def spawn(self, *arguments: str) -> "subprocess.Popen[str]":
         """`pkgctl serve` (or other arguments) with its output on a pipe."""
         return subprocess.Popen(
-            [self.interpreter, "-W", "error", "-m", "app", *(arguments or ("serve",))],
+            [self.interpreter, "-W", "error", "-m", *(("app", *arguments) if arguments else self.module)],
             cwd=self.folder,
             env=self.environ(),
             stdin=subprocess.DEVNULL,
