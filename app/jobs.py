@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from app.errors import PurserError
 
 T = TypeVar("T")
+U = TypeVar("U")
 K = TypeVar("K", bound=Hashable)
 
 log = logging.getLogger("purser.jobs")
@@ -79,6 +80,16 @@ async def first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """The results of two that run side by side. The first that raises ends the other, and is what is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            first, second = group.create_task(one), group.create_task(other)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return first.result(), second.result()
 
 
 class Worker:

@@ -8,7 +8,7 @@ import pytest
 
 from app import jobs
 from app.errors import Unavailable
-from app.jobs import Bell, Locks, Worker, first_of
+from app.jobs import Bell, Bells, Locks, Worker, both, first_of
 from tests.notes import add, opened, soon, statement
 
 # Bells
@@ -30,6 +30,19 @@ async def test_a_ring_between_taking_and_waiting_is_not_lost() -> None:
     rung = bell.next()
     bell.ring()
     await soon(rung.wait())
+
+
+async def test_a_row_s_bell_is_heard_by_those_who_watch_that_row_alone() -> None:
+    bells = Bells()
+    mine, theirs = bells.of(1), bells.of(2)
+    rung, other = mine.next(), theirs.next()
+    bells.ring(1)
+    bells.ring(3)  # nobody listens
+    assert rung.is_set()
+    assert not other.is_set()
+    assert bells.of(1) is mine
+    del mine
+    assert len(bells) == 1
 
 
 # The first of several waits
@@ -80,6 +93,40 @@ async def test_it_takes_its_waits_along_when_it_is_cancelled() -> None:
         await waiting
     assert [watched.outcome for watched in (one, two)] in (["cancelled"] * 2, ["waits"] * 2)
     assert len(asyncio.all_tasks()) <= 2  # this test and the runner's own
+
+
+# Two side by side
+
+
+async def test_both_results_come_together() -> None:
+    one, two = Watched(), Watched()
+    running = asyncio.create_task(both(one.wait(), two.wait()))
+    await asyncio.sleep(0)
+    two.event.set()
+    one.event.set()
+    assert await soon(running) == (None, None)
+    assert (one.outcome, two.outcome) == ("over", "over")
+
+
+async def test_the_first_that_raises_ends_the_other_and_is_raised() -> None:
+    waiting = Watched()
+
+    async def refuse() -> None:
+        raise Unavailable("Not now.")
+
+    with pytest.raises(Unavailable, match=r"Not now\."):
+        await soon(both(waiting.wait(), refuse()))
+    assert waiting.outcome == "cancelled"
+
+
+async def test_both_are_taken_along_when_their_caller_is_cancelled() -> None:
+    one, two = Watched(), Watched()
+    running = asyncio.create_task(both(one.wait(), two.wait()))
+    await asyncio.sleep(0.001)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (one.outcome, two.outcome) == ("cancelled", "cancelled")
 
 
 # Workers

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.jobs import Locks
+from app.jobs import Locks, both
 from app.packages import nix
 from app.packages.attempt_log import AttemptLog
 from app.packages.nix import Ended, LogReader
@@ -210,9 +210,8 @@ class Nix:
                 found = await self._run(words + repair, env, tmpdir, attempt, stop)
                 if not isinstance(found, str):
                     return found
-                closure = await self._closure(found, stop)
-                if await self._verified(closure, stop):
-                    closure_bytes = await self._size(closure, stop)
+                whole, closure_bytes = await self._examined(found, stop)
+                if whole:
                     await self._hold(found, package_id, stop)
                     await asyncio.to_thread(os.sync)
                     return Built(found, closure_bytes, 0, attempt.size_bytes)
@@ -276,6 +275,22 @@ class Nix:
             os.unlink(other)
 
     # what Nix is asked
+
+    async def _examined(self, store_path: str, stop: asyncio.Event) -> tuple[bool, int]:
+        """Whether a path and everything it needs is undamaged, and how many bytes that is together.
+
+        Nix takes longer to start than to answer, so the path itself is looked at while its closure is asked for.
+        """
+        closure, own = await both(self._closure(store_path, stop), self._looked_at([store_path], stop))
+        others = [path for path in closure if path != store_path]
+        if not others:
+            return own
+        rest = await self._looked_at(others, stop)
+        return own[0] and rest[0], own[1] + rest[1]
+
+    async def _looked_at(self, store_paths: Sequence[str], stop: asyncio.Event) -> tuple[bool, int]:
+        """Whether the paths are undamaged, and their size."""
+        return await both(self._verified(store_paths, stop), self._size(store_paths, stop))
 
     async def _verified(self, store_paths: Sequence[str], stop: asyncio.Event | None = None) -> bool:
         for some in _portions(store_paths):

@@ -13,7 +13,7 @@ from app.packages.nix import Cause, Ended
 
 T = TypeVar("T")
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 16 * 1024  # at once, so that whatever else waits for the loop does not wait long
 GRACE_S = 5.0  # from TERM to KILL; nix-build needs 10 ms to end its builder, which KILL would leave running
 DRAIN_S = 0.5  # for what is left in the pipes when the process has gone and something else holds them
 _CORES = os.sched_getaffinity(0)  # as given to us, before `pkgctl serve` keeps itself to one of them
