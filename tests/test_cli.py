@@ -9,13 +9,13 @@ import os
 import pty
 import re
 import select
-import signal
 import socket
 import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -62,12 +62,12 @@ class Asked:
 
 @dataclass
 class Reply:
-    """What the server answers; `raw` replaces the whole answer, head included."""
+    """What the server answers; `raw` replaces the whole answer, head included, and may come in pieces."""
 
     content: object = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    raw: bytes | None = None
+    raw: bytes | Iterable[bytes] | None = None
 
 
 Answering = Callable[[Asked], Reply]
@@ -105,7 +105,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         reply = self.server.ours.answer(Asked(self.command, self.path, dict(self.headers.items()), body))
         if reply.raw is not None:
-            self.wfile.write(reply.raw)
+            for piece in [reply.raw] if isinstance(reply.raw, bytes) else reply.raw:
+                self.wfile.write(piece)
             self.close_connection = True
             return
         content = reply.content if isinstance(reply.content, bytes) else msgspec.json.encode(reply.content)
@@ -174,6 +175,14 @@ def nobody() -> str:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    """Looks again and again until it is so."""
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends, "it never came to that"
+        time.sleep(0.005)
+
+
 Outcome = tuple[int, str, str]
 Pkgctl = Callable[..., Outcome]
 
@@ -219,11 +228,16 @@ def test_activate_prints_the_one_line_that_scripts_look_for(pkgctl: Pkgctl, serv
         (
             "download 1",
             "POST /packages/1/download",
-            Reply({"status": "downloading", "attempt": 2}, 202),
+            Reply({**FIREFOX, "status": "downloading", "attempt": 2}, 202),
             "Downloading package 1, attempt 2",
         ),
-        ("download 1", "POST /packages/1/download", {"status": "activated"}, "Package 1 is activated already"),
-        ("download 1 --wait", "POST /packages/1/download", {"status": "downloaded"}, "Package 1 is downloaded already"),
+        (
+            "download 1",
+            "POST /packages/1/download",
+            {**FIREFOX, "status": "activated"},
+            "Package 1 is activated already",
+        ),
+        ("download 1 --wait", "POST /packages/1/download", FIREFOX, "Package 1 is downloaded already"),
         (
             "cancel 1",
             "POST /packages/1/cancel",
@@ -647,113 +661,12 @@ def test_sizes_are_for_people(count_bytes: int, shown: str) -> None:
     assert size(count_bytes) == shown
 
 
-# Logs and waiting
-
-
-def growing(log: bytes, steps: list[int]) -> Answering:
-    """A log that is longer at each reading, answered from the offset that was asked for."""
-    left = list(steps)
-
-    def answer(asked: Asked) -> Reply:
-        end = left.pop(0) if len(left) > 1 else left[0]
-        return Reply(log[int(asked.query.get("offset", 0)) : end], headers={"Content-Type": "text/plain"})
-
-    return answer
-
-
 def test_a_log_is_printed_as_lines_without_control_characters(pkgctl: Pkgctl, server: Server) -> None:
     server.on("GET /packages/1/log", b"building\tx\r\n\x1b[31mred\xff\n\xc3\xa9 50%\r100%\nno end")
     assert pkgctl("log", "1", "--attempt", "2") == (0, "building\tx\n\\x1b[31mred\ufffd\né 50%\n100%\nno end", "")
-    assert server.asked[0].query == {"attempt": "2", "offset": "0"}
-
-
-def test_log_f_goes_on_where_it_stopped(pkgctl: Pkgctl, server: Server) -> None:
-    """A character and a line end, both cut in two between readings, arrive whole."""
-    server.on("GET /packages/1", {**FIREFOX, "status": "downloading"}, {**FIREFOX, "status": "downloading"}, FIREFOX)
-    server.routes["GET /packages/1/log"] = growing("one é\r\ntwo\n".encode(), [5, 7, 12])
-    server.on("GET /packages/1/attempts", [{"number": 1}])
-    assert pkgctl("log", "1", "-f") == (0, "one é\ntwo\n", "")
-    assert [a.query["offset"] for a in server.asked if "/log" in a.target] == ["0", "5", "7"]
-
-
-def test_log_f_of_nothing_ends_at_once(pkgctl: Pkgctl, server: Server) -> None:
-    server.on("GET /packages/1", {**FIREFOX, "status": "created"})
-    server.on("GET /packages/1/log", b"")
-    server.on("GET /packages/1/attempts", [])
-    assert pkgctl("log", "1", "-f") == (0, "", "")
-
-
-def test_log_f_of_an_old_attempt_ends_with_that_attempt(pkgctl: Pkgctl, server: Server) -> None:
-    server.on("GET /packages/1", {**FIREFOX, "status": "downloading"})
-    server.routes["GET /packages/1/log"] = growing(b"old\n", [4])
-    server.on("GET /packages/1/attempts", [{"number": 1}, {"number": 2}])
-    assert pkgctl("log", "1", "-f", "--attempt", "1") == (0, "old\n", "")
-
-
-def test_waiting_shows_the_log_and_tells_success(pkgctl: Pkgctl, server: Server) -> None:
-    server.on("POST /packages/1/download", Reply({"status": "downloading", "attempt": 4}, 202))
-    server.on("GET /packages/1", {**FIREFOX, "status": "downloading"}, FIREFOX)
-    server.routes["GET /packages/1/log"] = growing(b"unpacking\nbuil\x1bding", [13, 19])
-    server.on("GET /packages/1/attempts", [{"number": 4}])
-    code, out, err = pkgctl("download", "1", "--wait")
-    assert (code, out) == (0, "Success: Downloaded package v2.1.0\n")
-    assert err == "unpacking\nbuil\\x1bding\n"
-    assert {a.query["attempt"] for a in server.asked if "/log" in a.target} == {"4"}
-
-
-@pytest.mark.parametrize(
-    ("end", "told"),
-    [
-        (
-            {"status": "failed", "failure": "build", "failure_detail": "no rule to make"},
-            "failed: build: no rule to make",
-        ),
-        ({"status": "failed"}, "failed: unknown: see the log"),
-        ({"status": "created"}, "cancelled"),
-    ],
-)
-def test_waiting_for_what_fails_is_exit_1(pkgctl: Pkgctl, server: Server, end: dict[str, str], told: str) -> None:
-    server.on("POST /packages/1/download", Reply({"status": "downloading", "attempt": 1}, 202))
-    server.on("GET /packages/1", {**FIREFOX, **end})
-    server.on("GET /packages/1/log", b"")
-    server.on("GET /packages/1/attempts", [{"number": 1}])
-    assert pkgctl("download", "1", "--wait") == (1, "", f"pkgctl: Download {told}\n")
-    code, out, _ = pkgctl("download", "1", "--wait", "--json")
-    assert (code, msgspec.json.decode(out)["status"]) == (1, end["status"])
-
-
-@pytest.mark.slow
-def test_waiting_survives_a_restart_of_the_service(pkgctl: Pkgctl, server: Server) -> None:
-    """Given a service that goes away and queues the download once more, then the wait goes on with the new attempt."""
-    server.on("POST /packages/1/download", Reply({"status": "downloading", "attempt": 1}, 202))
-    running = {**FIREFOX, "status": "downloading"}
-    server.on("GET /packages/1", running, Reply(raw=b""), problem(503, "Unavailable", "Starting."), running, FIREFOX)
-    logs = {"1": b"first\n", "2": b"second\n"}
-    server.routes["GET /packages/1/log"] = lambda a: Reply(logs[a.query["attempt"]][int(a.query["offset"]) :])
-    server.on("GET /packages/1/attempts", [{"number": 1}, {"number": 2}])
-    assert pkgctl("download", "1", "--wait") == (0, "Success: Downloaded package v2.1.0\n", "first\nsecond\n")
-
-
-def test_waiting_does_not_outlast_a_deletion(pkgctl: Pkgctl, server: Server) -> None:
-    server.on("POST /packages/1/download", Reply({"status": "downloading", "attempt": 1}, 202))
-    server.on("GET /packages/1", {**FIREFOX, "status": "downloading"}, problem(404, "Not Found", "No such package."))
-    server.on("GET /packages/1/log", b"")
-    server.on("GET /packages/1/attempts", [{"number": 1}])
-    assert pkgctl("download", "1", "--wait") == (1, "", "pkgctl: Not Found: No such package.\n")
-
-
-def test_on_a_terminal_a_progress_line_stands_below_the_log(server: Server, terminal: tuple[int, int]) -> None:
-    server.on("POST /packages/1/download", Reply({"status": "downloading", "attempt": 1}, 202))
-    server.on("GET /packages/1", {**FIREFOX, "status": "downloading", "name": "\x1bfox"}, FIREFOX)
-    server.routes["GET /packages/1/log"] = growing(b"one\ntwo\n", [4, 8])
-    server.on("GET /packages/1/attempts", [{"number": 1}])
-    ours, theirs = terminal
-    with process("download", "1", "--wait", "--url", server.url, stderr=theirs) as child:
-        out, _ = child.communicate(timeout=30)
-    shown = seen(ours, "8 bytes of log\r\x1b[K")
-    assert (child.returncode, out) == (0, "Success: Downloaded package v2.1.0\n")
-    assert "\r\x1b[KDownloading \\x1bfox v2.1.0: 0 s, 4 bytes of log" in shown
-    assert "\r\x1b[Kone\r\n" in shown
+    assert [(asked.target.partition("?")[0], asked.query) for asked in server.asked] == [
+        ("/api/v1/packages/1/log", {"attempt": "2"})
+    ]
 
 
 # The screen
@@ -790,21 +703,45 @@ def test_a_question_is_asked_of_people_alone(terminal: tuple[int, int]) -> None:
 
 def test_the_progress_line_fits_the_terminal(terminal: tuple[int, int]) -> None:
     ours, theirs = terminal
-    with open(theirs, "w", closefd=False) as err:
-        progress = Screen(io.StringIO(), err, io.StringIO()).progress()
-        progress.show("x" * 500)
+    with (
+        open(theirs, "w", closefd=False) as err,
+        Screen(io.StringIO(), err, io.StringIO()).progress(lambda: "x" * 500) as progress,
+    ):
         progress.log("no end yet")
-        progress.close()
     shown = seen(ours, "\n\r\x1b[K")
     assert shown == "\r\x1b[K" + "x" * 79 + "\r\x1b[Kno end yet\r\n" + "\r\x1b[K"
 
 
+@pytest.mark.slow
+def test_the_progress_line_goes_on_while_nothing_is_logged(terminal: tuple[int, int]) -> None:
+    ours, theirs = terminal
+    seconds = iter(range(100))
+    with open(theirs, "w", closefd=False) as err:
+        with Screen(io.StringIO(), err, io.StringIO()).progress(lambda: f"{next(seconds)} s"):
+            assert seen(ours, "1 s") == "\r\x1b[K0 s\r\x1b[K1 s"
+        assert seen(ours, "\r\x1b[K") == "\r\x1b[K"
+
+
+def test_a_terminal_that_is_gone_is_told_by_whoever_writes_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.output.TICK_S", 0.001)
+    ours, theirs = pty.openpty()
+    with open(theirs, "w") as err:
+        screen = Screen(io.StringIO(), err, io.StringIO())
+        progress = screen.progress(lambda: "x")
+        os.close(ours)
+        with pytest.raises(Failed, match="Cannot write the output"), progress:
+            wait_for(lambda: "progress" not in {thread.name for thread in threading.enumerate()})
+        with pytest.raises(Failed, match="Cannot write the output"):
+            progress.log("lost\n")
+        screen.abandon()
+
+
 def test_a_log_line_without_an_end_is_not_gathered_for_ever() -> None:
     err = io.StringIO()
-    progress = Screen(io.StringIO(), err, io.StringIO()).progress()
-    for _ in range(3):
-        progress.log("x" * 50_000)
-    assert len(err.getvalue()) == 100_001
+    with Screen(io.StringIO(), err, io.StringIO()).progress(str) as progress:
+        for _ in range(3):
+            progress.log("x" * 50_000)
+        assert len(err.getvalue()) == 100_001
 
 
 def test_a_pipe_nobody_reads_ends_the_call_and_is_forgotten() -> None:
@@ -890,18 +827,6 @@ def test_closed_streams_are_no_reason_to_fall_over(server: Server) -> None:
     server.on("GET /packages", [FIREFOX])
     shell = f'exec "{sys.executable}" -m app list --url {server.url} >&- 2>&- <&-'
     assert subprocess.run(["/bin/sh", "-c", shell], cwd=ROOT, timeout=30).returncode == 0
-
-
-def test_an_interrupt_ends_quietly(server: Server) -> None:
-    server.on("GET /packages/1", {**FIREFOX, "status": "downloading"})
-    server.routes["GET /packages/1/log"] = growing(b"line\n", [5])
-    server.on("GET /packages/1/attempts", [{"number": 1}])
-    with process("log", "1", "-f", "--url", server.url) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "line\n"
-        child.send_signal(signal.SIGINT)
-        assert child.communicate(timeout=30) == ("", "")
-        assert child.returncode == 130
 
 
 def test_a_terminal_without_the_letters_gets_escapes(server: Server) -> None:

@@ -1,6 +1,20 @@
 """What pkgctl reads of the service's answers; what else they hold is shown as it is, or not at all."""
 
+from typing import TypeVar
+
 import msgspec
+
+from app.cli.outcomes import NotPurser
+
+T = TypeVar("T")
+
+
+def read(document: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
+    """Returns the JSON document as a `kind`; NotPurser, naming `what` it was to be, when it is something else."""
+    try:
+        return msgspec.json.decode(document, type=kind)
+    except (ValueError, RecursionError):
+        raise NotPurser(f"{what} is not the JSON that was expected") from None
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -9,16 +23,43 @@ class Package(msgspec.Struct, frozen=True):
     id: int
     name: str
     version: str
-    status: str
-    failure: str | None = None
-    failure_detail: str | None = None
 
 
 class Started(msgspec.Struct, frozen=True):
     """The answer to a download; `attempt` is None when nothing had to be started."""
 
     status: str
+    name: str
+    version: str
     attempt: int | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What pkgctl reads of an attempt."""
+
+    number: int
+
+
+class StatusEvent(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a `status` event: how far an attempt has got, and the package with it."""
+
+    status: str
+    package_status: str
+    failure: str | None = None
+    failure_detail: str | None = None
+
+
+class LogEvent(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a `log` event: the text that begins at this byte of the log."""
+
+    offset: int
+    text: str
+
+
+class EndEvent(msgspec.Struct, frozen=True):
+    """The last event of a stream."""
+
+    reason: str
 
 
 class Switched(msgspec.Struct, frozen=True):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.cli.outcomes import Unreachable, Usage
-from app.cli.output import Columns, Item, Screen
+from app.cli.answers import read
+from app.cli.outcomes import Usage
+from app.cli.output import Columns, Screen
 
 if TYPE_CHECKING:
     from app.cli.client import Client
@@ -60,16 +61,9 @@ class Call:
         if self.as_json:
             self.screen.json(msgspec.json.encode(items))
         elif items:
-            self.screen.table([_item(item) for item in items], columns)
+            self.screen.table([read(item, dict[str, object], "an item of the list") for item in items], columns)
         else:
             self.screen.note(none)
-
-
-def _item(document: msgspec.Raw) -> Item:
-    try:
-        return msgspec.json.decode(document, type=dict[str, object])
-    except (ValueError, RecursionError):
-        raise Unreachable("Not Purser's API: the list holds something else than objects") from None
 
 
 def _first_line(path: str) -> str:

@@ -1,7 +1,7 @@
 """The API as pkgctl sees it: one HTTP request at a time, over TCP, TLS or a Unix socket.
 
-Every request has its own connection: a poll every second does not find a connection the server has closed.
-Redirects are not followed and links are used without their host, so the token goes to the given URL alone.
+Every request has its own connection: none finds one that the server has closed meanwhile. Redirects are not
+followed and links are used without their host, so the token goes to the given URL alone.
 """
 
 import http.client
@@ -17,7 +17,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import msgspec
 
 from app import __version__
-from app.cli.outcomes import Refused, Unreachable, Usage
+from app.cli.answers import read
+from app.cli.outcomes import NotPurser, Refused, Unreachable, Usage
 
 __all__ = ["Answer", "Client", "Refused", "Unreachable"]
 
@@ -95,11 +96,8 @@ class Answer:
     next_target: str | None = None
 
     def decode(self, kind: type[T]) -> T:
-        """Returns the JSON body as a `kind`; Unreachable when it is something else."""
-        try:
-            return msgspec.json.decode(self.content, type=kind)
-        except (ValueError, RecursionError):
-            raise Unreachable("Not Purser's API: the answer is not the JSON that was expected") from None
+        """Returns the JSON body as a `kind`; NotPurser when it is something else."""
+        return read(self.content, kind, "the answer")
 
 
 class _FieldError(msgspec.Struct):
@@ -124,11 +122,9 @@ class Client:
             raise Usage("The token is empty or holds a character that no token has")
         self._token = token
 
-    def send(
-        self, method: str, path: str, query: Query | None = None, body: object = None, timeout_s: float | None = None
-    ) -> Answer:
+    def send(self, method: str, path: str, query: Query | None = None, body: object = None) -> Answer:
         """Returns the answer to one request below `/api/v1`; raises Refused or Unreachable."""
-        return self._send(method, self._target(path, query), body, timeout_s or self._timeout_s)
+        return self._send(method, self._target(path, query), body)
 
     def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
         """Returns what is at `path`, decoded."""
@@ -141,29 +137,39 @@ class Client:
         seen = set[str]()
         while target is not None and (limit is None or len(found) < limit):
             if target in seen or len(seen) == PAGES_LIMIT:
-                raise Unreachable("Not Purser's API: the list has no end")
+                raise NotPurser("the list has no end")
             seen.add(target)
-            answer = self._send("GET", target, None, self._timeout_s)
+            answer = self._send("GET", target, None)
             found += answer.decode(list[msgspec.Raw])
             target = answer.next_target
         return found[:limit]
 
-    def stream(self, path: str, query: Query | None = None) -> Iterator[bytes]:
-        """Yields a text body of any length in the pieces in which it comes."""
-        with self._asked("GET", self._target(path, query), None, self._timeout_s) as response:
+    @contextmanager
+    def stream(
+        self, path: str, query: Query | None = None, media_type: str = "text/plain", silence_s: float | None = None
+    ) -> Iterator[Iterator[bytes] | None]:
+        """Gives a body of any length in the pieces in which it comes, None for a 204.
+
+        Unreachable when no byte comes for `silence_s`, by default the client's time limit.
+        """
+        timeout_s = silence_s or self._timeout_s
+        with self._asked("GET", self._target(path, query), None, timeout_s) as response:
+            if response.status == 204:
+                yield None
+                return
             if response.status != 200:
-                raise _refusal(response, _whole(response, self._timeout_s))
-            while chunk := response.read1(CHUNK_BYTES):
-                yield chunk
-            _complete(response)
+                raise _refusal(response, _whole(response, timeout_s))
+            if response.headers.get_content_type() != media_type:
+                raise NotPurser(f"{response.headers.get_content_type()} where {media_type} was expected")
+            yield _pieces(response)
 
     def _target(self, path: str, query: Query | None) -> str:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         return f"{self._address.prefix}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
 
-    def _send(self, method: str, target: str, body: object, timeout_s: float) -> Answer:
-        with self._asked(method, target, body, timeout_s) as response:
-            content = _whole(response, timeout_s)
+    def _send(self, method: str, target: str, body: object) -> Answer:
+        with self._asked(method, target, body, self._timeout_s) as response:
+            content = _whole(response, self._timeout_s)
             if not 200 <= response.status < 300:
                 raise _refusal(response, content)
             return Answer(response.status, content, _next_target(response, target))
@@ -195,35 +201,42 @@ class Client:
         return headers
 
 
+def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while piece := response.read1(CHUNK_BYTES):
+        yield piece
+    if response.length:  # http.client reports a body that ended too early only when it is read in one go
+        raise http.client.IncompleteRead(b"", response.length)
+
+
 def _whole(response: http.client.HTTPResponse, timeout_s: float) -> bytes:
     """Returns the body, bounded in size and in time: a server that drips must not hold us for ever."""
     content = bytearray()
     deadline = time.monotonic() + timeout_s
-    while chunk := response.read1(CHUNK_BYTES):
-        content += chunk
+    for piece in _pieces(response):
+        content += piece
         if len(content) > ANSWER_LIMIT_BYTES:
-            raise Unreachable(f"Not Purser's API: an answer of more than {ANSWER_LIMIT_BYTES} bytes")
+            raise NotPurser(f"an answer of more than {ANSWER_LIMIT_BYTES} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError
-    _complete(response)
     return bytes(content)
 
 
-def _complete(response: http.client.HTTPResponse) -> None:
-    # http.client reports a body that ended too early only when it is read in one go.
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-
-
 def _refusal(response: http.client.HTTPResponse, content: bytes) -> Refused:
+    retry_after_s = _seconds(response.headers.get("Retry-After"))
     try:
         problem = msgspec.json.decode(content, type=_Problem)
     except (ValueError, RecursionError):
         title = f"{response.status} {response.reason}".strip()
         location = response.headers.get("Location")
-        return Refused(response.status, title, f"it points to {location}" if location else "")
+        detail = f"it points to {location}" if location else ""
+        return Refused(response.status, title, detail, retry_after_s=retry_after_s)
     errors = [(error.field, error.message) for error in problem.errors]
-    return Refused(response.status, problem.title, problem.detail, problem.code, errors)
+    return Refused(response.status, problem.title, problem.detail, problem.code, errors, retry_after_s)
+
+
+def _seconds(header: str | None) -> float | None:
+    """What a Retry-After asks for; None without one, and for a date, which Purser never sends."""
+    return float(header) if header is not None and re.fullmatch(r"[0-9]{1,6}", header) else None
 
 
 def _next_target(response: http.client.HTTPResponse, target: str) -> str | None:
@@ -234,5 +247,5 @@ def _next_target(response: http.client.HTTPResponse, target: str) -> str | None:
     try:
         parts = urlsplit(urljoin(target, str(link[1])))
     except ValueError:
-        raise Unreachable("Not Purser's API: the link to the next page is no link") from None
+        raise NotPurser("the link to the next page is no link") from None
     return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -1,125 +1,116 @@
-"""Following a download: its log and its status, poll by poll, until it has ended."""
+"""Reading the log of a download: as far as it has come, or as it is written, until the download has ended."""
 
 import codecs
 import io
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
-import msgspec
+from app.cli.answers import EndEvent, LogEvent, Package, StatusEvent, read
+from app.cli.client import Client
+from app.cli.events import MEDIA_TYPE, SHORTEST_RETRY_S, Event, EventReader
+from app.cli.outcomes import NotPurser, Refused, Unreachable
 
-from app.cli.answers import Package
-from app.cli.client import Client, Refused, Unreachable
-
-POLL_S = 0.25
-SLOWEST_POLL_S = 2.0
 PATIENCE_S = 30.0  # a service that restarts, or asks for a pause, goes on with the download afterwards
+SILENCE_S = 30.0  # the service lets itself be heard every ten seconds
+LIVE = {"queued": "queued", "running": "building"}
+_PASSING = (429, 502, 503, 504)
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """What pkgctl reads of an attempt."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """The package as it was at a poll, and the text its log has grown by since the step before."""
-
-    package: Package
-    text: str
-    log_bytes: int
-
-
-class Log:
-    """One attempt's log, the last one's when `attempt` is None; each reading continues where the one before stopped."""
-
-    def __init__(self, client: Client, package_id: int, attempt: int | None = None) -> None:
-        self.attempt = attempt
-        self.offset = 0
-        self._client = client
-        self._path = f"/packages/{package_id}/log"
-        # Both may be cut in two by the end of a reading: a character of several bytes, and CR LF.
-        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
-
-    def read(self) -> Iterator[str]:
-        """Yields what there is and was not read yet."""
-        for chunk in self._client.stream(self._path, {"attempt": self.attempt, "offset": self.offset}):
-            self.offset += len(chunk)
-            yield self._decoder.decode(chunk)
-
-    def rest(self) -> str:
-        """Returns what was held back for a continuation that will not come."""
-        return self._decoder.decode(b"", final=True)
+def logged(client: Client, package_id: int, attempt: int | None) -> Iterator[str]:
+    """Yields the log of one attempt, the last one by default, as far as it has come."""
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+    with client.stream(f"/packages/{package_id}/log", {"attempt": attempt}) as pieces:
+        for piece in pieces or ():
+            yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)
 
 
 class Follower:
-    """Reads a package's log and status until the download has ended.
+    """Reads a package's log as it is written, over as many connections as that takes.
 
-    After a restart of the service the download goes on as a new attempt; unless `attempt` was asked for by the
-    user (`pinned`) the follower goes on with that one. `package` is what the last poll found.
+    After a restart of the service the download goes on as a new attempt, and so does the follower, unless it is to stay
+    with the one it began with (`pinned`). `state` and `log_bytes` say how far it has come; `outcome` is how it ended.
     """
 
-    package: Package
-
     def __init__(self, client: Client, package_id: int, attempt: int | None = None, pinned: bool = False) -> None:
+        self.log_bytes = 0
+        self.outcome: StatusEvent | None = None
         self._client = client
-        self._id = package_id
+        self._path = f"/packages/{package_id}"
         self._pinned = pinned
+        self._status = "queued"
         self._failing_since: float | None = None
-        self._met = False
-        self._log = Log(client, package_id, attempt)
+        self._reader = EventReader(None if attempt is None else f"{attempt}.0.0")
+        self._newlines = io.IncrementalNewlineDecoder(None, translate=True)  # CR LF may come in two events
 
-    def steps(self) -> Iterator[Step]:
-        """Yields a step for every piece of log, and one for every poll that brought nothing."""
-        pause_s = POLL_S
+    @property
+    def state(self) -> str:
+        """What the download is doing, in a word."""
+        return "reconnecting" if self._failing_since is not None else LIVE.get(self._status, self._status)
+
+    def texts(self) -> Iterator[str]:
+        """Yields the log as it comes, and an empty text when there is news without any; raises when it cannot go on."""
         while True:
-            before = self._log.offset
             try:
-                self.package = self._client.get(f"/packages/{self._id}", Package)
-                for text in self._log.read():
-                    yield self._step(text)
-                if self._ended(came=self._log.offset > before):
-                    break
-                self._failing_since, self._met = None, True
+                yield from self._connection()
+                return
             except (Refused, Unreachable) as failure:
                 self._endure(failure)
-            if self._log.offset > before:
-                pause_s = POLL_S
-            else:
-                yield self._step("")
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, SLOWEST_POLL_S)
-        yield self._step(self._log.rest())
 
-    def _step(self, text: str) -> Step:
-        return Step(self.package, text, self._log.offset)
+    def _connection(self) -> Iterator[str]:
+        """Yields what one connection brings; returns when nothing will follow, raises when it breaks off."""
+        query = {"since": self._reader.last_id}
+        with self._client.stream(f"{self._path}/events", query, MEDIA_TYPE, SILENCE_S) as pieces:
+            for event in self._reader.events(self._heard(pieces or ())):
+                if event.kind == "end":
+                    self._end(read(event.data, EndEvent, "an end event").reason)
+                    return
+                yield self._text(event)
+                if self.outcome is not None:
+                    return
+            if pieces is not None:
+                raise Unreachable("The service ended the stream without a reason")
+        self._end("finished")
 
-    def _ended(self, came: bool) -> bool:
-        """Tells whether all is read; goes on with a newer attempt when there is one."""
-        running = self.package.status == "downloading"
-        if running and came:
-            return False
-        newest = self._newest()
-        if newest in (None, self._log.attempt):
-            return not running
-        if self._pinned:
-            return True
-        if self._log.attempt is None:  # the service chose the last one by itself
-            self._log.attempt = newest
-            return not running
-        self._log = Log(self._client, self._id, newest)
-        return False
+    def _heard(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._failing_since = None
+            yield piece
 
-    def _newest(self) -> int | None:
-        found = self._client.items(f"/packages/{self._id}/attempts")
-        numbers = (msgspec.json.decode(attempt, type=Attempt).number for attempt in found)
-        return max(numbers, default=None)
+    def _text(self, event: Event) -> str:
+        """The text that an event adds to the log; notes what else it tells. Events of other kinds say nothing to us."""
+        if event.kind == "log":
+            log = read(event.data, LogEvent, "a log event")
+            self.log_bytes = log.offset + len(log.text.encode())
+            return self._newlines.decode(log.text)
+        if event.kind != "status":
+            return ""
+        told = read(event.data, StatusEvent, "a status event")
+        self._status = told.status
+        if told.status in LIVE:
+            return ""
+        if self._pinned or told.package_status != "downloading":
+            self.outcome = told
+        else:
+            self.log_bytes = 0
+        return self._newlines.decode("", final=True)
+
+    def _end(self, reason: str) -> None:
+        """Returns when nothing will follow; otherwise raises, and `_endure` decides."""
+        if reason in ("finished", "deleted", "revoked"):
+            self._client.get(self._path, Package)  # refused, where that is why, in the service's own words
+        if reason != "finished":
+            raise Unreachable(f"The service ended the stream: {reason}")
 
     def _endure(self, failure: Refused | Unreachable) -> None:
-        """Raises `failure` unless it may pass: it was well before, and not long ago."""
+        """Waits until the service may be asked again; raises `failure` when that is no use, or has been too long."""
         now = time.monotonic()
-        self._failing_since = self._failing_since or now
-        passing = isinstance(failure, Unreachable) or failure.status in (429, 502, 503, 504)
-        if not (self._met and passing) or now - self._failing_since > PATIENCE_S:
+        if self._failing_since is None:
+            self._failing_since = now
+        left_s = self._failing_since + PATIENCE_S - now
+        passing = failure.status in _PASSING if isinstance(failure, Refused) else not isinstance(failure, NotPurser)
+        if not passing or left_s <= 0:
             raise failure
+        asked_s = failure.retry_after_s if isinstance(failure, Refused) else None
+        pause_s = self._reader.retry_s if asked_s is None else max(asked_s, SHORTEST_RETRY_S)
+        time.sleep(min(pause_s, left_s))

@@ -37,6 +37,13 @@ class Unreachable(Failure):
     exit_code = UNREACHABLE
 
 
+class NotPurser(Unreachable):
+    """What answers is not Purser: to try again would not help."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Not Purser's API: {why}")
+
+
 class PipeClosed(Failure):
     """Whoever read our output has gone (`| head`): no reason to complain."""
 
@@ -50,11 +57,17 @@ class Refused(Failure):
     """The server answered, and said no.
 
     `errors` are pairs of field and message, as in `("/version", "is no version")`.
-    `code` is empty when the answer was no problem document.
+    `code` is empty when the answer was no problem document, `retry_after_s` None when it names no time.
     """
 
     def __init__(
-        self, status: int, title: str, detail: str = "", code: str = "", errors: Sequence[tuple[str, str]] = ()
+        self,
+        status: int,
+        title: str,
+        detail: str = "",
+        code: str = "",
+        errors: Sequence[tuple[str, str]] = (),
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(": ".join(part for part in (title, detail) if part))
         self.status = status
@@ -62,6 +75,7 @@ class Refused(Failure):
         self.detail = detail
         self.code = code
         self.errors = list(errors)
+        self.retry_after_s = retry_after_s
 
     def lines(self) -> list[str]:
         named = [f"{field}: {message}" for field, message in self.errors]

@@ -6,8 +6,10 @@ Nothing that came from a server reaches the terminal with a control character in
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TextIO
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol, Self, TextIO
 
 import msgspec
 
@@ -15,6 +17,8 @@ from app.cli.outcomes import Failed, Failure, PipeClosed
 
 Item = Mapping[str, object]
 Columns = Mapping[str, str]  # heading -> field
+
+TICK_S = 1.0
 
 
 def plain(text: str, keep: str = "") -> str:
@@ -124,9 +128,9 @@ class Screen:
         self._err.flush()
         return self._source.readline().strip()
 
-    def progress(self) -> "Progress":
-        """Returns a progress line on stderr."""
-        return Progress(self._err, self._write)
+    def progress(self, line: Callable[[], str]) -> "Progress":
+        """Returns a log on stderr with a progress line beneath it; `line` says what stands there now."""
+        return Progress(self._err, self._write, line)
 
     def flush(self) -> None:
         """Hands stdout to the system, so that an error of writing shows now and not at exit."""
@@ -161,39 +165,59 @@ class Write(Protocol):
 
 
 class Progress:
-    """Log lines on stderr and, on a terminal, one line beneath them that is written over again and again."""
+    """Log lines on stderr and, on a terminal, one line beneath them that is written anew every second."""
 
-    def __init__(self, stream: TextIO, write: Write) -> None:
+    def __init__(self, stream: TextIO, write: Write, line: Callable[[], str]) -> None:
         self._stream = stream
         self._write = write
+        self._line = line
         self._terminal = stream.isatty()
         self._begun = ""  # a log line whose end has not come yet
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._ticking = threading.Thread(target=self._tick, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._terminal:
+            self._ticking.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Writes what is left of the log and takes the progress line away."""
+        self._closed.set()
+        if self._terminal:
+            self._ticking.join()
+        with self._lock:
+            self._log("\n" if self._begun else "")
+            self._replace("")
 
     def log(self, text: str) -> None:
         """Writes the lines that `text` completes, above the progress line."""
+        with self._lock:
+            self._log(text)
+            self._replace(self._line())
+
+    def _log(self, text: str) -> None:
         self._begun += text
         complete, newline, rest = self._begun.rpartition("\n")
         if len(rest) > 65536:  # a line without an end is not gathered for ever
             complete, newline, rest = self._begun, "\n", ""
         self._begun = rest
         if newline:
-            self.clear()
+            self._replace("")
             self._write(self._stream, _lines(complete) + "\n", flush=True)
 
-    def show(self, text: str) -> None:
-        """Replaces the progress line; on anything but a terminal there is none."""
+    def _tick(self) -> None:
+        """Runs in a thread of its own, since the build may be silent for long: whoever reads the log hears nothing."""
+        with suppress(Failure):  # whoever writes the log next will meet it too
+            while not self._closed.wait(TICK_S):
+                with self._lock:
+                    self._replace(self._line())
+
+    def _replace(self, text: str) -> None:
+        """Writes over the progress line; on anything but a terminal there is none."""
         if self._terminal:
             self._write(self._stream, "\r\x1b[K" + plain(text)[: self._width() - 1], flush=True)
-
-    def clear(self) -> None:
-        """Takes the progress line away."""
-        if self._terminal:
-            self._write(self._stream, "\r\x1b[K", flush=True)
-
-    def close(self) -> None:
-        """Writes what is left of the log and takes the progress line away."""
-        self.log("\n" if self._begun else "")
-        self.clear()
 
     def _width(self) -> int:
         try:

@@ -4,10 +4,10 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from app.cli.answers import Package, Started, Switched
+from app.cli.answers import Attempt, Package, Started, StatusEvent, Switched, read
 from app.cli.call import Call
 from app.cli.options import Commands, Run, command, identifier, positive
-from app.cli.outcomes import OK, Failed
+from app.cli.outcomes import OK, Failed, NotPurser
 
 if TYPE_CHECKING:
     from app.cli.client import Client
@@ -103,7 +103,7 @@ def download(call: Call) -> int:
     answer = client.send("POST", f"{_path(call)}/download")
     started = answer.decode(Started)
     if call.arguments.wait and started.status == "downloading":
-        return _wait(call, client, started.attempt)
+        return _wait(call, client, started)
     if call.arguments.wait and call.as_json:
         return show(call)
     if started.status == "downloading":
@@ -114,50 +114,69 @@ def download(call: Call) -> int:
     return OK
 
 
-def _wait(call: Call, client: "Client", attempt: int | None) -> int:
-    """Shows the log as it grows; prints the outcome."""
+def _wait(call: Call, client: "Client", started: Started) -> int:
+    """Shows the log as it is written; prints the outcome."""
     from app.cli.follow import Follower
 
-    follower = Follower(client, call.arguments.id, attempt)
-    progress = call.screen.progress()
+    number = call.arguments.id
+    follower = Follower(client, number, started.attempt)
     begun = time.monotonic()
+
+    def line() -> str:
+        label = f"Downloading {started.name} v{started.version}"
+        return f"{label}: {follower.state}, {time.monotonic() - begun:.0f} s, {follower.log_bytes} bytes of log"
+
     try:
-        for step in follower.steps():
-            progress.log(step.text)
-            label = f"Downloading {step.package.name} v{step.package.version}"
-            progress.show(f"{label}: {time.monotonic() - begun:.0f} s, {step.log_bytes} bytes of log")
-    finally:
-        progress.close()
+        with call.screen.progress(line) as progress:
+            for text in follower.texts():
+                progress.log(text)
+    except KeyboardInterrupt:
+        call.screen.note(
+            f"The download goes on: `pkgctl log {number} -f` follows it, `pkgctl cancel {number}` stops it"
+        )
+        raise
     if call.as_json:
         call.screen.json(client.send("GET", _path(call)).content)
-    _judge(follower.package)
+    _judge(follower.outcome)
     if not call.as_json:
-        call.screen.line(f"Success: Downloaded package v{follower.package.version}")
+        call.screen.line(f"Success: Downloaded package v{started.version}")
     return OK
 
 
-def _judge(package: Package) -> None:
+def _judge(outcome: StatusEvent | None) -> None:
     """Raises Failed unless the package is on the appliance."""
-    if package.status == "failed":
-        raise Failed(f"Download failed: {package.failure or 'unknown'}: {package.failure_detail or 'see the log'}")
-    if package.status not in ("downloaded", "activated"):
+    if outcome is None:
+        raise NotPurser("the events end before the download does")
+    if outcome.package_status == "failed":
+        raise Failed(f"Download failed: {outcome.failure or 'unknown'}: {outcome.failure_detail or 'see the log'}")
+    if outcome.package_status != "downloaded":
         raise Failed("Download cancelled")
 
 
 def log(call: Call) -> int:
     """Prints a log as far as it has come, or with -f to its end. It is text: --json changes nothing."""
-    from app.cli.follow import Follower, Log
+    from app.cli.follow import Follower, logged
 
     asked, client = call.arguments, call.client()
-    if asked.follow:
-        for step in Follower(client, asked.id, asked.attempt, pinned=asked.attempt is not None).steps():
-            call.screen.text(step.text)
+    if not asked.follow:
+        texts = logged(client, asked.id, asked.attempt)
+    elif _has_attempt(call, client):
+        texts = Follower(client, asked.id, asked.attempt, pinned=asked.attempt is not None).texts()
+    else:
         return OK
-    reading = Log(client, asked.id, asked.attempt)
-    for text in reading.read():
+    for text in texts:
         call.screen.text(text)
-    call.screen.text(reading.rest())
     return OK
+
+
+def _has_attempt(call: Call, client: "Client") -> bool:
+    """Whether there is any: the events would wait for the first one. Failed when the one that is asked for is not."""
+    found = client.items(f"{_path(call)}/attempts", {"limit": 1000})
+    numbers = [read(attempt, Attempt, "an attempt").number for attempt in found]
+    wanted = call.arguments.attempt
+    if wanted is not None and wanted not in numbers:
+        raise Failed(f"Package {call.arguments.id} has no attempt {wanted}")
+    return bool(numbers)
 
 
 def cancel(call: Call) -> int:
