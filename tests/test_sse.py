@@ -319,3 +319,30 @@ async def test_an_error_nobody_expects_ends_the_stream_and_is_logged(
     assert "inside" not in caller.body
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "a stream failed")
+
+
+async def test_of_many_at_once_no_more_than_that_are_let_in(
+    streams: Streams, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when all of them come in the same turn of the loop, before any has begun to hear anything."""
+    monkeypatch.setattr(sse, "MOST_OF_ONE_CALLER", 5)
+    feeds = [Feed(FIRST) for _ in range(40)]
+    callers = [Caller(feed, streams, desk) for feed in feeds]
+    async with asyncio.timeout(HANG_S):
+        while sum(bool(caller.sent) for caller in callers) < len(callers):
+            await asyncio.sleep(0)
+    assert sorted(caller.status for caller in callers) == [200] * 5 + [429] * 35
+    streams.stop()
+    await asyncio.gather(*(caller.task for caller in callers))
+    assert len(streams) == 0
+
+
+@pytest.mark.parametrize("way", ["head", "nothing follows", "refused"])
+async def test_a_call_that_becomes_no_stream_takes_no_place(streams: Streams, desk: Desk, way: str) -> None:
+    feed = Feed()
+    feed.over = "finished" if way == "nothing follows" else None
+    feed.failure = Unavailable("Too busy.") if way == "refused" else None
+    caller = Caller(feed, streams, desk, method="HEAD" if way == "head" else "GET")
+    await soon(caller.task)
+    assert len(streams) == 0
+    await soon(streams.close())

@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -86,7 +86,11 @@ class Streams:
 
     @contextmanager
     def entered(self, caller: object) -> Iterator[None]:
-        """Counts a stream as one of the caller's while it is open."""
+        """Counts a stream as one of the caller's while it is open; refuses one too many."""
+        if self.stopping.is_set():
+            raise Unavailable("Purser is stopping.", retry_after_s=RETRY_S)
+        if len(self) >= MOST or self._open[caller] >= MOST_OF_ONE_CALLER:
+            raise TooMany("Too many event streams are open.", retry_after_s=RETRY_S)
         self._open[caller] += 1
         self._none_open.clear()
         try:
@@ -98,25 +102,19 @@ class Streams:
             if not self._open:
                 self._none_open.set()
 
-    def admit(self, caller: object) -> None:
-        """Refuses one stream too many."""
-        if self.stopping.is_set():
-            raise Unavailable("Purser is stopping.", retry_after_s=RETRY_S)
-        if len(self) >= MOST or self._open[caller] >= MOST_OF_ONE_CALLER:
-            raise TooMany("Too many event streams are open.", retry_after_s=RETRY_S)
-
 
 async def stream(request: Request, feed: Feed) -> Response:
     """The feed's events as they come: 204 when there will be none; the headers alone for HEAD."""
     streams: Streams = request.app.state.streams
     caller = request.scope["identity"].user_id if request.scope["identity"] else None
-    streams.admit(caller)
-    if request.method == "HEAD":
-        return Reply(b"", 200, _HEADERS)
-    first = await feed.read()
-    if not first and feed.over is not None:
-        return Reply(b"", 204)
-    return EventStream(request, feed, first, streams, caller)
+    with ExitStack() as place:
+        place.enter_context(streams.entered(caller))
+        if request.method == "HEAD":
+            return Reply(b"", 200, _HEADERS)
+        first = await feed.read()
+        if not first and feed.over is not None:
+            return Reply(b"", 204)
+        return EventStream(request, feed, first, streams, place.pop_all())
 
 
 class EventStream(Response):
@@ -126,7 +124,9 @@ class EventStream(Response):
     any more; `unavailable`: the service cannot say how it goes on. A comment every ten seconds keeps the connection.
     """
 
-    def __init__(self, request: Request, feed: Feed, first: Sequence[Event], streams: Streams, caller: object) -> None:
+    def __init__(
+        self, request: Request, feed: Feed, first: Sequence[Event], streams: Streams, place: AbstractContextManager[Any]
+    ) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = [*_HEADERS]
@@ -134,11 +134,11 @@ class EventStream(Response):
         self._feed = feed
         self._first = first
         self._streams = streams
-        self._caller = caller
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tells until there is an end, the client goes away, or it does not take the last words in time."""
-        with self._streams.entered(self._caller):
+        with self._place:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             telling = asyncio.ensure_future(self._tell(send))
             leaving = asyncio.ensure_future(_left(receive))
