@@ -316,10 +316,17 @@ LIMIT :limit;
 -- name: count_activations :value
 SELECT count(*) FROM package_activations WHERE name = :name;
 
--- name: existing :many
--- Those of a JSON list of ids that are packages.
+-- name: held :many
+-- Those of a JSON list of ids whose paths are wanted.
 -- lint: unbounded because there are no more rows than ids in the list
-SELECT id FROM packages WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:ids)) ORDER BY id;
+SELECT id
+FROM packages
+WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:ids)) AND status IN ('downloaded', 'activated')
+ORDER BY id;
+
+-- name: store_paths :many
+-- lint: unbounded because what is left out is given to the garbage collector
+SELECT store_path FROM packages WHERE store_path IS NOT NULL ORDER BY id;
 
 -- name: existing_attempts :many
 -- Those of a JSON list of ids that are attempts.

@@ -11,6 +11,7 @@ from app.config import Config
 from app.main import Purser, create_app
 from tests.support import Service, claim, configured
 
+pytest.register_assert_rewrite("tests.failures", "tests.gated")
 hypothesis.settings.register_profile("purser", deadline=None)  # how long an example takes says nothing here
 hypothesis.settings.load_profile("purser")
 

@@ -215,7 +215,14 @@ BUILDER_FAILED = error(f"builder for '{DRV}' failed with exit code 1")
         ("out_of_memory", 100, [said("c++: fatal error: Killed signal terminated program cc1plus"), BUILDER_FAILED]),
         ("out_of_memory", 1, [error("unable to fork: Cannot allocate memory")]),
         ("damaged", 1, [error("executing SQLite statement: database disk image is malformed")]),
+        ("damaged", 1, [error("executing SQLite statement: file is not a database (in '/nix/var/nix/db/db.sqlite')")]),
+        ("damaged", 1, [error(f"opening file '{DRV}': No such file or directory")]),
+        ("evaluation", 1, [error(f"getting status of '{DRV}/default.nix': No such file or directory")]),
+        ("damaged", 1, [error(f"some paths in the output closure of derivation '{DRV}' could not be repaired")]),
+        ("damaged", 1, [BUILDING, error("repairing is not allowed because you are not in 'trusted-users'")]),
         ("interrupted", 1, [error("interrupted by the user")]),
+        ("interrupted", 1, [BUILDING, said("last words"), error("unexpected end-of-file")]),
+        ("interrupted", 1, [BUILDING, error("Nix daemon disconnected unexpectedly (maybe it crashed?)")]),
         ("nix_missing", 127, [b"env: nix-build: No such file or directory\n"]),
         ("unknown", 1, [error("cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused")]),
         ("unknown", 1, [error("creating directory '/nix/store': Permission denied")]),
@@ -243,6 +250,17 @@ def test_the_detail_carries_the_builder_s_last_words() -> None:
     assert classify(Ended(100, None, "exit"), reader)[1] == f"builder for '{DRV}' failed with exit code 1: last words"
 
 
+def test_the_detail_carries_the_line_that_tells_most() -> None:
+    reader, _ = read(
+        BUILDING, said("cc1plus: out of memory: Cannot allocate memory"), said("make: Error 1"), BUILDER_FAILED
+    )
+    detail = f"builder for '{DRV}' failed with exit code 1: cc1plus: out of memory: Cannot allocate memory"
+    assert classify(Ended(100, None, "exit"), reader) == ("out_of_memory", detail)
+    reader, _ = read(said("make: Error 1"), error(f"builder for '{DRV}' failed\nnote: … lack of free disk space"))
+    detail = f"builder for '{DRV}' failed: note: … lack of free disk space"
+    assert classify(Ended(1, None, "exit"), reader) == ("no_space", detail)
+
+
 def test_a_hash_mismatch_says_both_hashes() -> None:
     reader, _ = read(said("fetching"), error("hash mismatch in 'x':\n   specified: sha256-A\n   got: sha256-B"))
     detail = classify(Ended(102, None, "exit"), reader)[1]
@@ -263,6 +281,7 @@ def test_what_we_ended_ourselves_is_named_by_why(cause: Cause, failure: str) -> 
     named, detail = classify(Ended(1, None, cause), reader)
     assert named == failure
     assert detail.startswith("Stopped")
+    assert detail.endswith("the builder's last line was: working")
     assert classify(Ended(1, None, cause), LogReader())[1].endswith(".")
 
 
@@ -290,6 +309,12 @@ def test_a_process_that_could_not_be_started_is_a_failure_too(number: int, failu
     assert named == failure
     assert detail
     assert ("apt-get install nix-bin" in detail) == (failure == "nix_missing")
+
+
+def test_a_full_disk_is_told_with_what_could_not_be_written() -> None:
+    path, log = OSError(errno.ENOSPC, "No space", "/d/tmp/7"), OSError(errno.ENOSPC, "No space")
+    assert nix.refused_start(path, "nix-build")[1] == "/d/tmp/7 could not be written: No space"
+    assert nix.refused_start(log, "The log")[1] == "The log could not be written: No space"
 
 
 def test_a_detail_is_one_short_line() -> None:

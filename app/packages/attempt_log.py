@@ -27,9 +27,9 @@ class AttemptLog:
     def hear(self, chunk: bytes) -> None:
         self._write(self.reader.feed(chunk))
 
-    def finish(self) -> None:
-        """Writes what was held back in the hope of its line's end."""
-        self._write(self.reader.close())
+    def finish(self, note: str) -> None:
+        """Writes what was held back in the hope of its line's end, and a note of ours."""
+        self._write(self.reader.close() + (f"... {note}\n".encode() if note else b""))
 
     def __enter__(self) -> Self:
         return self

@@ -26,7 +26,7 @@ MOST_INTERRUPTIONS = 3
 def download(tx: Tx, actor: Actor, package_id: int, space: Space) -> Download:
     """Queues a download. While one is live: that one. Already there: the status, and nothing is started.
 
-    NoSpace when it would begin and there is too little room.
+    NoSpace when it would begin and there is too little room; Conflict while the live one is being cancelled.
     """
     found = service.row(tx, package_id)
     attempt: AttemptRow | None
@@ -37,6 +37,8 @@ def download(tx: Tx, actor: Actor, package_id: int, space: Space) -> Download:
         found = service.row(tx, package_id)
     else:
         attempt = tx.one(q.live_attempt, AttemptRow, package_id=package_id)
+        if attempt is not None and attempt.cancel_requested:
+            raise Conflict("The download is being cancelled; ask again when it has ended.", state="cancelling")
     audit.record(tx, actor, "packages.download", f"packages/{package_id}")
     number, status = (attempt.number, attempt.status) if attempt else (None, None)
     return Download(found.status, found.id, found.name, found.version, number, status)
@@ -145,18 +147,28 @@ def renew_lease(tx: Tx, attempt_id: int, lease_until: str) -> bool:
     return bool(tx.exec(q.renew_lease, id=attempt_id, lease_until=lease_until))
 
 
-def succeed(tx: Tx, attempt_id: int, store_path: str, closure_bytes: int, log_bytes: int) -> None:
-    """The build has ended well and its path is rooted: the package is downloaded."""
+def succeed(tx: Tx, attempt_id: int, store_path: str, closure_bytes: int, log_bytes: int) -> bool:
+    """The build has ended well and its path is rooted: the package is downloaded.
+
+    False when a cancel was acknowledged meanwhile: then nothing is changed, the path is to be let go, and `stop` is to
+    be called.
+    """
     attempt = tx.one(q.attempt_by_id, AttemptRow, id=attempt_id)
+    if attempt is not None and attempt.cancel_requested and attempt.finished_at is None:
+        return False
     if attempt is None or not _end(tx, attempt, "succeeded", exit_code=0, log_bytes=log_bytes):
-        return
+        return True
     tx.exec(q.end_download, id=attempt.package_id, store_path=store_path, closure_bytes=closure_bytes, now=tx.now)
     audit.record(tx, service.APPLIANCE, "packages.downloaded", f"packages/{attempt.package_id}")
+    return True
 
 
 def fail(tx: Tx, attempt_id: int, failure: str, detail: str, exit_code: int | None, log_bytes: int) -> None:
-    """The build has failed, and so has the package."""
+    """The build has failed, and so has the package; unless a cancel was acknowledged meanwhile."""
     attempt = tx.one(q.attempt_by_id, AttemptRow, id=attempt_id)
+    if attempt is not None and attempt.cancel_requested:
+        _stop(tx, attempt, log_bytes)
+        return
     if attempt is None or not _end(
         tx, attempt, "failed", failure=failure, failure_detail=detail, exit_code=exit_code, log_bytes=log_bytes
     ):

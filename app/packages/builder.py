@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -51,9 +51,10 @@ class Stopped(msgspec.Struct, frozen=True):
 class SwitchFailed(Exception):
     """Nix could not be asked, or did not do it; `detail` is its last line, 500 characters at most."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, failure: nix.Failure = "unknown") -> None:
         super().__init__(detail)
         self.detail = detail
+        self.failure = failure
 
 
 class _Halted(Exception):
@@ -126,8 +127,10 @@ class Nix:
                 tmpdir.mkdir(parents=True, exist_ok=True)
                 outcome = await self._build(package_id, name, version, tmpdir, attempt, stop)
         except OSError as error:
-            outcome = Failed(*nix.refused_start(error, self._program), exit_code=None, log_bytes=0)
+            refusal = nix.refused_start(error, self._program)
+            outcome = Failed(*refusal, exit_code=None, log_bytes=self.log_bytes(attempt_id))
         finally:
+            await in_any_case(asyncio.to_thread(end_survivors, tmpdir))  # Nix ends a builder's group, not its daemons
             await in_any_case(asyncio.to_thread(remove_tree, tmpdir))
             if not isinstance(outcome, Built) and not held:
                 self._let_go(package_id)
@@ -136,6 +139,13 @@ class Nix:
     def log_path(self, attempt_id: int) -> Path:
         """Where the attempt's log is, once there is one."""
         return self._data_dir / "logs" / f"{attempt_id}.log"
+
+    def log_bytes(self, attempt_id: int) -> int:
+        """How long the attempt's log is; 0 when there is none."""
+        try:
+            return self.log_path(attempt_id).stat().st_size
+        except OSError:
+            return 0
 
     async def verify(self, store_path: str) -> bool:
         """True when the path is in the store and unchanged; SwitchFailed when Nix could not look."""
@@ -189,6 +199,14 @@ class Nix:
                 if path == store_path and number != kept:
                     self.profile(name).with_name(f"current-{number}-link").unlink(missing_ok=True)
 
+    def forget_all_but(self, store_paths: Collection[str]) -> None:
+        """Lets go of every generation, of whatever profile, that is not current and points at none of the paths."""
+        for profile in self._folder("profiles").iterdir():
+            current = self.current(profile.name)
+            for number, path in self._generations(profile.name):
+                if path not in store_paths and (current is None or number != current[1]):
+                    self.profile(profile.name).with_name(f"current-{number}-link").unlink(missing_ok=True)
+
     async def recover(self) -> int:
         """Ends what a former process left running, then clears its temporary folders; how many were ended."""
         folder = self._data_dir / "tmp"
@@ -208,6 +226,8 @@ class Nix:
         try:
             for repair in ([], ["--repair"]):
                 found = await self._run(words + repair, env, tmpdir, attempt, stop)
+                if isinstance(found, Failed) and found.failure == "damaged" and not repair:
+                    continue  # what it is built from, or by, has been changed or lost
                 if not isinstance(found, str):
                     return found
                 whole, closure_bytes = await self._examined(found, stop)
@@ -218,7 +238,7 @@ class Nix:
         except _Halted:
             return Stopped(attempt.size_bytes, None)
         except SwitchFailed as error:
-            return Failed("unknown", error.detail, 0, attempt.size_bytes)
+            return Failed(error.failure, error.detail, 0, attempt.size_bytes)
         return Failed("damaged", f"{found} is damaged, and could not be repaired.", 0, attempt.size_bytes)
 
     async def _run(
@@ -235,9 +255,7 @@ class Nix:
             stop=stop,
             enough=attempt.enough,
         )
-        attempt.finish()
-        if ended.signal is not None:
-            await asyncio.to_thread(end_survivors, tmpdir)
+        attempt.finish(nix.ENDED_BY_US.get(ended.cause, ""))
         if ended.cause == "stopped":
             return Stopped(attempt.size_bytes, ended.exit_code)
         if attempt.error is not None:
@@ -255,7 +273,7 @@ class Nix:
     def _evaluation(self, tmpdir: Path) -> tuple[Path, list[str], dict[str, str]]:
         """Expression, options and environment of a build; the bundled expression may read nothing but <nixpkgs>."""
         # Nix holds a whole line in memory, however long, and this is its only bound
-        options = [*self._options, "--option", "max-build-log-size", str(self._log_limit_bytes)]
+        options = ["--option", "max-build-log-size", str(self._log_limit_bytes), *self._options]
         env = self._environment(tmpdir)
         if self._expression is not None:
             return self._expression, options, env
@@ -298,7 +316,7 @@ class Nix:
             if ended.exit_code != 0:
                 if ended.cause == "exit" and nix.says_damaged(said):
                     return False
-                raise SwitchFailed(nix.short(said.last_line) or "nix-store could not verify the path.")
+                raise _unanswered(ended, said, "nix-store could not verify the path.")
         return True
 
     async def _closure(self, store_path: str, stop: asyncio.Event) -> list[str]:
@@ -313,7 +331,7 @@ class Nix:
     async def _answer(self, words: Sequence[str], stop: asyncio.Event) -> list[str]:
         ended, printed, said = await self._ask(words, stop=stop)
         if ended.exit_code != 0:
-            raise SwitchFailed(nix.short(said.last_line) or f"{words[0]} did not answer.")
+            raise _unanswered(ended, said, f"{words[0]} did not answer.")
         return printed.decode().split()
 
     async def _ask(
@@ -371,6 +389,13 @@ class Nix:
         links = self.profile(name).parent.glob("current-*-link")
         numbered = [(nix.LINK_NUMBER.fullmatch(link.name), link) for link in links]
         return [(int(number[1]), os.readlink(link)) for number, link in numbered if number]
+
+
+def _unanswered(ended: Ended, said: LogReader, otherwise: str) -> SwitchFailed:
+    """A question that Nix did not answer, with what it says of the machine; a build is not what has failed."""
+    failure, _ = nix.classify(ended, said)
+    ours = failure if failure in ("no_space", "out_of_memory", "interrupted", "damaged") else "unknown"
+    return SwitchFailed(nix.short(said.last_line) or otherwise, ours)
 
 
 def _portions(store_paths: Sequence[str]) -> list[Sequence[str]]:

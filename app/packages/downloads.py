@@ -43,7 +43,8 @@ class Downloads:
     async def recover(self) -> None:
         """Ends surviving processes, marks their attempts interrupted, clears leftovers."""
         ended = await self._nix.recover()
-        log_bytes = {attempt: self._log_bytes(attempt) for attempt in await self._database.read(attempts.running)}
+        running = await self._database.read(attempts.running)
+        log_bytes = {attempt: self._nix.log_bytes(attempt) for attempt in running}
         interrupted = await self._database.write(attempts.interrupt_running, log_bytes)
         if ended or interrupted:
             log.warning("a former run was cut off", extra={"processes": ended, "attempts": interrupted})
@@ -94,10 +95,6 @@ class Downloads:
             raise Invalid.field(field, f"expected an event of this package, which has had {newest.attempt} attempts")
         return Feed(self._database, self._bells.of(package_id), package_id, begin, self._data_dir / "logs")
 
-    def _log_bytes(self, attempt_id: int) -> int:
-        path = self.log_path(attempt_id)
-        return path.stat().st_size if path.exists() else 0
-
     async def clear(self, removed: Removed) -> None:
         """Takes a deleted package's root, profile generations and logs off the disk."""
         await self._nix.forget(removed.package_id, removed.name, removed.store_path)
@@ -105,10 +102,11 @@ class Downloads:
             self.log_path(attempt_id).unlink(missing_ok=True)
 
     async def _sweep(self) -> None:
-        """Clears what a deletion left on disk when the service died right after it."""
+        """Clears what a deletion, or a build that was not recorded, left on disk when the service died."""
         roots = _numbers(self._data_dir / "roots", "")
-        for package_id in sorted(set(roots) - await self._database.read(service.existing, roots)):
+        for package_id in sorted(set(roots) - await self._database.read(service.held, roots)):
             await self._nix.forget(package_id, "", None)
+        self._nix.forget_all_but(await self._database.read(service.store_paths))
         logs = _numbers(self._data_dir / "logs", ".log")
         for attempt_id in set(logs) - await self._database.read(attempts.existing, logs):
             self.log_path(attempt_id).unlink(missing_ok=True)
@@ -137,31 +135,33 @@ class Downloads:
                 on_log=lambda: self._bells.ring(queued.package_id),
             )
             log.info("download ended", extra={"attempt": queued.id, "outcome": type(ended).__name__.lower()})
-            await self._record(queued.id, ended)
+            await self._record(queued.package_id, queued.id, ended)
         finally:
             renewing.cancel()
             self._building.discard(queued.id)
             self._stops.pop(queued.id, None)  # only now: until the outcome is written, a cancel may still arrive
 
-    async def _record(self, attempt_id: int, ended: Built | Failed | Stopped) -> None:
-        if isinstance(ended, Built):
-            await self._surely(attempts.succeed, attempt_id, ended.store_path, ended.closure_bytes, ended.log_bytes)
-        elif isinstance(ended, Failed):
+    async def _record(self, package_id: int, attempt_id: int, ended: Built | Failed | Stopped) -> None:
+        if isinstance(ended, Failed):
             await self._surely(attempts.fail, attempt_id, ended.failure, ended.detail, ended.exit_code, ended.log_bytes)
-        else:
-            await self._surely(attempts.stop, attempt_id, ended.log_bytes)
+            return
+        if isinstance(ended, Built):
+            built = (ended.store_path, ended.closure_bytes, ended.log_bytes)
+            if await self._surely(attempts.succeed, attempt_id, *built) is not False:
+                return
+            await self._nix.forget(package_id, "", None)  # before the package can be downloaded again
+        await self._surely(attempts.stop, attempt_id, ended.log_bytes)
 
-    async def _surely(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Writes an outcome although the disk may be full for a while; a stop leaves it to the next start."""
+    async def _surely(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Writes an outcome although the disk may be full for a while; a stop leaves it to the next start: None."""
         assert self._worker is not None
         while True:
             try:
-                await self._database.write(fn, *args, **kwargs)
-                return
+                return await self._database.write(fn, *args, **kwargs)
             except (NoSpace, Unavailable) as error:
                 log.error("an outcome cannot be written for now", extra={"detail": error.detail})
                 if self._worker.stopping.is_set():
-                    return
+                    return None
             await first_of(self._worker.stopping.wait(), timeout_s=RETRY_S)
 
     async def _keep_lease(self, attempt_id: int, lost: asyncio.Event) -> None:

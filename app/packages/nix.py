@@ -263,7 +263,8 @@ _BY_ERROR: tuple[tuple[Failure, str], ...] = (
     ("interrupted", r"interrupted by the user"),
     ("no_space", r"no space left on device|database or disk is full|disk quota exceeded"),
     ("out_of_memory", r"failed due to signal 9\b|cannot allocate memory|out of memory|std::bad_alloc"),
-    ("damaged", r"database disk image is malformed|is corrupt"),
+    ("damaged", r"database disk image is malformed|file is not a database|is corrupt"),
+    ("damaged", r"could not be repaired|repairing is not allowed|/[0-9a-z]{32}-[^/']+': no such file"),
     ("build", r"builder for .* failed|failed to build|hash mismatch|but I am a|may not be deterministic"),
     ("unknown", r"cannot connect to|unrecognised flag|\b(creating|lock).{0,300}(permission denied|read-only file)"),
 )
@@ -271,6 +272,9 @@ _BY_ERROR: tuple[tuple[Failure, str], ...] = (
 _BY_TAIL: tuple[tuple[Failure, re.Pattern[str]], ...] = (
     ("no_space", re.compile(r"no space left on device|disk quota exceeded|lack of free disk space", re.IGNORECASE)),
     ("out_of_memory", re.compile(r"cannot allocate memory|virtual memory exhausted|killed signal terminated", re.I)),
+)
+_DAEMON_LOST = re.compile(
+    r"^unexpected end-of-file|daemon disconnected|^(reading from|writing to) file: (connection reset|broken pipe)", re.I
 )
 _ENDED_BY_OTHERS = {1, 2, 3, 15}  # HUP, INT, QUIT, TERM: somebody's wish, and not ours
 _BY_CAUSE: dict[str, tuple[Failure, str]] = {
@@ -281,19 +285,30 @@ _BY_CAUSE: dict[str, tuple[Failure, str]] = {
 }
 
 
+ENDED_BY_US: dict[Cause, str] = {
+    "stopped": "ended by Purser: cancelled, or the service stops",
+    "timeout": "ended by Purser: it took longer than allowed",
+    "silent_timeout": "ended by Purser: it said nothing for longer than allowed",
+}
+"""What a log says at its end of a build that we ended; Nix's own last word is "interrupted by the user"."""
+
+
 def classify(ended: Ended, log: LogReader) -> tuple[Failure, str]:
     """Why a build did not succeed, and the line that says so: never empty, 500 characters at most.
 
     Through nix-daemon the exit code is 1 for everything, so Nix's words count before it.
     """
     if ended.cause in _BY_CAUSE:
-        failure, said = _BY_CAUSE[ended.cause]
-        return failure, short(f"{said}; the last line was: {log.last_line}" if log.last_line else f"{said}.")
+        failure, said = _BY_CAUSE[ended.cause]  # Nix's own last word is only that it was interrupted: by us
+        return failure, short(f"{said}; the builder's last line was: {log.tail[-1]}" if log.tail else f"{said}.")
     if ended.signal is not None:
         return _by_signal(ended.signal)
     for error in log.errors:
+        first = error.partition("\n")[0]
+        if _DAEMON_LOST.search(first):
+            return "interrupted", short(f"Nix lost the connection to its daemon: {first}")
         for failure, pattern in _BY_ERROR:
-            if re.search(pattern, error.partition("\n")[0], re.IGNORECASE):
+            if re.search(pattern, first, re.IGNORECASE):
                 return _with_tail(failure, error, log)
     return _by_exit_code(ended.exit_code, log)
 
@@ -301,7 +316,7 @@ def classify(ended: Ended, log: LogReader) -> tuple[Failure, str]:
 def refused_start(error: OSError, program: str) -> tuple[Failure, str]:
     """The failure for a process, or a folder it needs, that could not be had at all."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no_space", short(f"{error.strerror}: {error.filename}")
+        return "no_space", short(f"{error.filename or program} could not be written: {error.strerror}")
     if error.errno in (errno.ENOMEM, errno.EAGAIN):
         return "out_of_memory", short(f"{program} could not be started: {error.strerror}")
     if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC):
@@ -322,16 +337,17 @@ def _by_signal(signal: int) -> tuple[Failure, str]:
 
 
 def _with_tail(failure: Failure, error: str, log: LogReader) -> tuple[Failure, str]:
-    """The failure, made more exact by the builder's own last lines; the detail carries the last of them."""
-    first = error.partition("\n")[0]
-    detail = error if first.endswith(":") else first
+    """The failure, made more exact by the builder's own last lines; the detail carries the line that tells most."""
+    first, *more = error.splitlines()
     if failure != "build":
-        return failure, short(detail)
+        return failure, short(error if first.endswith(":") else first)
     for better, pattern in _BY_TAIL:
-        if any(map(pattern.search, [error, *log.tail])):
-            failure = better
-            break
-    return failure, short(f"{first.rstrip('.;')}: {log.tail[-1]}" if log.tail and detail == first else detail)
+        for line in [*reversed(log.tail), *more, first]:
+            if pattern.search(line):
+                return better, short(f"{first.rstrip('.;')}: {line}")
+    if first.endswith(":"):
+        return failure, short(error)
+    return failure, short(f"{first.rstrip('.;')}: {log.tail[-1]}" if log.tail else first)
 
 
 def _by_exit_code(exit_code: int | None, log: LogReader) -> tuple[Failure, str]:

@@ -11,7 +11,7 @@ from app.audit import service as audit
 from app.db import Query, Tx, load
 from app.db.rows import to_json
 from app.errors import Conflict, NotFound, PreconditionFailed
-from app.packages.structs import Package, PackageCreate, PackageFilter, PackageRow, RowId, shown
+from app.packages.structs import Package, PackageCreate, PackageFilter, PackageRow, RowId, StorePath, shown
 from app.permissions import Permissions
 
 q = load("packages")
@@ -97,6 +97,11 @@ def _standing(found: PackageRow) -> str:
     return found.status if found.status in ("downloading", "activated") else "being switched to or from"
 
 
-def existing(tx: Tx, package_ids: Sequence[int]) -> set[int]:
-    """Those of the ids that are packages."""
-    return {row.id for row in tx.many(q.existing, RowId, ids=to_json(package_ids))}
+def held(tx: Tx, package_ids: Sequence[int]) -> set[int]:
+    """Those of the ids whose paths are wanted in the store."""
+    return {row.id for row in tx.many(q.held, RowId, ids=to_json(package_ids))}
+
+
+def store_paths(tx: Tx) -> set[str]:
+    """What the packages have in the store."""
+    return {row.store_path for row in tx.many(q.store_paths, StorePath)}

@@ -211,6 +211,12 @@ class RowId(msgspec.Struct, frozen=True):
     id: int
 
 
+class StorePath(msgspec.Struct, frozen=True):
+    """What a package has in the store, where nothing else of it is wanted."""
+
+    store_path: str
+
+
 class Queued(msgspec.Struct, frozen=True):
     """An attempt that waits to be built, with what is to be built."""
 

@@ -20,6 +20,8 @@ def end_survivors(folder: Path) -> int:
     Nix's own programs get TERM and 5 s to clean up after themselves, then whatever is left is killed.
     """
     seen = survivors(folder)
+    if not seen:
+        return 0
     _signal_and_wait([pid for pid, is_nix in seen.items() if is_nix], folder, signal.SIGTERM)
     for _ in range(10):  # a process may be forked while we look
         left = survivors(folder)

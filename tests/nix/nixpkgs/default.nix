@@ -12,6 +12,10 @@ in
 {
   hello = package { name = "hello-2.10"; version = "2.10"; };
   unversioned = package { name = "unversioned-1.2.3"; };
+  # absent
   lib = { version = "1.0.0"; };
+  removed = throw "removed has been removed; use hello";
+  python3Packages = { numpy = package { name = "python3.9-numpy-1.21.5"; version = "1.21.5"; }; };
+  "dotted.name" = package { name = "dotted.name-1.0.0"; version = "1.0.0"; };
   curious = package { name = "curious-1.0.0"; version = builtins.readFile /etc/hostname; };
 }
