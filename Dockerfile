@@ -14,11 +14,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
 
 # One user owns the store and does every build: no build users to change to, and no sandbox, which would need privileges
-# that a container does not have.
+# that a container does not have. The store is made here: Nix 2.8 that is stopped while it makes one leaves it broken.
 RUN useradd --no-log-init --uid 10001 --user-group --home-dir /app/data/home --shell /usr/sbin/nologin purser \
     && install --directory --owner=purser --group=purser /app/data /nix \
     && install --directory /etc/nix \
-    && printf 'build-users-group =\nsandbox = false\n' >/etc/nix/nix.conf
+    && printf 'build-users-group =\nsandbox = false\n' >/etc/nix/nix.conf \
+    && nix-store --init \
+    && chown --recursive purser:purser /nix
 
 ENV PATH=/opt/purser/bin:$PATH \
     LANG=C.UTF-8 \
