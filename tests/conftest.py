@@ -1,7 +1,8 @@
 """Fixtures that every test may use: a configuration in an empty folder, the application over HTTP, a real process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -53,3 +54,19 @@ def service(tmp_path: Path) -> Iterator[Service]:
     running = Service(tmp_path)
     yield running
     running.stop()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes a `Workshop`, a service whose packages fail, with settings of its own; not yet started."""
+    from tests.failures import Workshop
+
+    made: list[Workshop] = []
+
+    def make(**settings: str) -> Workshop:
+        made.append(Workshop(tmp_path / "box", **settings))
+        return made[-1]
+
+    yield make
+    for box in made:
+        box.stop()

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from app.packages.builder import Built, Failed, Nix, Stopped, SwitchFailed
+from app.packages.builder import Built, Failed, Nix, Stopped
 from app.packages.nix import Ended
+from app.packages.store import NixFailed
 from app.packages.supervision import supervise
 from app.packages.survivors import end_survivors, remove_tree, survivors
 from tests.nix_store import EXPRESSIONS, FAKES, nix_environment
@@ -294,7 +295,8 @@ async def test_a_build_is_stopped_with_its_builder(make: Make, tmp_path: Path, v
 async def test_a_build_that_is_stopped_beforehand_does_not_begin(make: Make, tmp_path: Path) -> None:
     stop = asyncio.Event()
     stop.set()
-    assert await make().build(1, 1, "foo", "1.0.0", stop=stop) == Stopped(0, None)
+    assert isinstance(await make().build(1, 1, "foo", "1.0.0", stop=stop), Stopped)
+    assert log_of(tmp_path) == "... ended by Purser: cancelled, or the service stops\n"
     assert not (tmp_path / "nix-store").exists()
 
 
@@ -395,34 +397,34 @@ async def test_a_killed_nix_build_takes_its_builder_with_it(make: Make, tmp_path
 async def test_switching_makes_generations_and_back(make: Make) -> None:
     nix = make()
     paths = [(await build(nix, f"{n}.0.0", package=n, attempt=n)).store_path for n in (1, 2)]
-    assert nix.current("foo") is None
-    assert await nix.switch("foo", paths[0]) == 1
-    assert await nix.switch("foo", paths[0]) == 1
-    assert await nix.switch("foo", paths[1]) == 2
-    assert nix.current("foo") == (paths[1], 2)
-    assert await nix.switch("foo", paths[0]) == 3
-    assert os.path.realpath(nix.profile("foo")) == paths[0]
+    assert nix.profiles.current("foo") is None
+    assert await nix.profiles.switch("foo", paths[0]) == 1
+    assert await nix.profiles.switch("foo", paths[0]) == 1
+    assert await nix.profiles.switch("foo", paths[1]) == 2
+    assert nix.profiles.current("foo") == (paths[1], 2)
+    assert await nix.profiles.switch("foo", paths[0]) == 3
+    assert os.path.realpath(nix.profiles.path("foo")) == paths[0]
 
 
 async def test_a_path_that_is_not_there_is_not_switched_to(make: Make, tmp_path: Path) -> None:
     nix = make()
     built = await build(nix, "1.0.0")
-    assert await nix.switch("foo", built.store_path) == 1
+    assert await nix.profiles.switch("foo", built.store_path) == 1
     for wrong in ("/etc", built.store_path[:-3] + "bar", ""):
-        with pytest.raises(SwitchFailed) as refused:
-            await nix.switch("foo", wrong)
+        with pytest.raises(NixFailed) as refused:
+            await nix.profiles.switch("foo", wrong)
         assert 0 < len(refused.value.detail) <= 500
         assert not await nix.verify(wrong)
-    assert nix.current("foo") == (built.store_path, 1)
+    assert nix.profiles.current("foo") == (built.store_path, 1)
 
 
 async def test_switches_of_one_name_come_one_after_the_other(make: Make) -> None:
     nix = make()
     paths = [(await build(nix, f"{n}.0.0", package=n, attempt=n)).store_path for n in (1, 2, 3)]
-    numbers = await asyncio.gather(*(nix.switch("foo", path) for path in paths * 3))
+    numbers = await asyncio.gather(*(nix.profiles.switch("foo", path) for path in paths * 3))
     assert sorted(numbers) == list(range(1, 10))
     gc.collect()
-    assert not nix._switching
+    assert not nix.profiles._switching
 
 
 async def test_names_that_look_like_another_name_s_generation_do_not_meet(make: Make) -> None:
@@ -432,12 +434,12 @@ async def test_names_that_look_like_another_name_s_generation_do_not_meet(make: 
     for number, name in enumerate(names):
         for version in ("1.0.0", "2.0.0"):
             paths[name] = (await build(nix, version, name=name, package=number, attempt=number)).store_path
-            await nix.switch(name, paths[name])
-    assert {name: nix.current(name) for name in names} == {name: (paths[name], 2) for name in names}
+            await nix.profiles.switch(name, paths[name])
+    assert {name: nix.profiles.current(name) for name in names} == {name: (paths[name], 2) for name in names}
     first = (await build(nix, "1.0.0", name="foo", attempt=9)).store_path
     await nix.forget(0, "foo", first)
-    assert {name: nix.current(name) for name in names} == {name: (paths[name], 2) for name in names}
-    assert sorted(path.name for path in nix.profile("foo-2-link").parent.iterdir()) == [
+    assert {name: nix.profiles.current(name) for name in names} == {name: (paths[name], 2) for name in names}
+    assert sorted(path.name for path in nix.profiles.path("foo-2-link").parent.iterdir()) == [
         "current",
         "current-1-link",
         "current-2-link",
@@ -450,8 +452,8 @@ async def test_garbage_collection_takes_a_package_only_when_it_is_forgotten(make
     needed = Path(one.store_path).read_text().strip()
     await collect_garbage(tmp_path)
     assert all([await nix.verify(path) for path in (one.store_path, needed, two.store_path)])
-    await nix.switch("foo", one.store_path)
-    await nix.switch("foo", two.store_path)
+    await nix.profiles.switch("foo", one.store_path)
+    await nix.profiles.switch("foo", two.store_path)
     await collect_garbage(tmp_path)
     assert all([await nix.verify(path) for path in (one.store_path, needed, two.store_path)])
     await nix.forget(1, "foo", one.store_path)
@@ -476,9 +478,9 @@ async def test_without_nix_build_the_failure_says_how_to_install_it(make: Make, 
     assert failed.failure == "nix_missing"
     assert "apt-get install nix-bin" in failed.detail
     assert nix.missing in failed.detail
-    with pytest.raises(SwitchFailed, match="cannot be run"):
-        await nix.switch("foo", "/nix/store/x")
-    with pytest.raises(SwitchFailed, match="cannot be run"):
+    with pytest.raises(NixFailed, match="cannot be run"):
+        await nix.profiles.switch("foo", "/nix/store/x")
+    with pytest.raises(NixFailed, match="cannot be run"):
         await nix.verify("/nix/store/x")
 
 
@@ -638,7 +640,7 @@ async def test_a_store_that_cannot_be_asked_is_no_damage(make: Make, tmp_path: P
     nix = make(program=beside(tmp_path, "nix-store", "echo error: cannot connect to socket >&2; exit 1"))
     failed = await build(nix, "1.0.0")
     assert (failed.failure, failed.detail) == ("unknown", "cannot connect to socket")
-    with pytest.raises(SwitchFailed, match="cannot connect to socket"):
+    with pytest.raises(NixFailed, match="cannot connect to socket"):
         await nix.verify("/nix/store/x")
 
 
@@ -651,22 +653,22 @@ async def test_a_path_that_stays_damaged_is_named(make: Make, tmp_path: Path) ->
 
 async def test_a_switch_takes_no_longer_than_it_may(make: Make, tmp_path: Path) -> None:
     nix = make(program=beside(tmp_path, "nix-env", "exec sleep 60"))
-    with pytest.raises(SwitchFailed) as refused:
-        await nix.switch("foo", "/nix/store/x", timeout_s=0.3)
+    with pytest.raises(NixFailed) as refused:
+        await nix.profiles.switch("foo", "/nix/store/x", timeout_s=0.3)
     assert refused.value.detail == "nix-env did not end within 0.3 s."
-    assert nix.current("foo") is None
+    assert nix.profiles.current("foo") is None
 
 
 async def test_a_generation_is_let_go_without_asking_nix(make: Make, tmp_path: Path) -> None:
     whole = make()
     paths = [(await build(whole, f"{n}.0.0", package=n, attempt=n)).store_path for n in (1, 2)]
     for path in paths:
-        await whole.switch("foo", path)
+        await whole.profiles.switch("foo", path)
     await make(program="/nowhere/nix-build", inherited={"PATH": str(tmp_path)}).forget(1, "foo", paths[0])
-    assert whole.current("foo") == (paths[1], 2)
+    assert whole.profiles.current("foo") == (paths[1], 2)
     await collect_garbage(tmp_path)
     assert [Path(path).exists() for path in paths] == [False, True]
-    assert whole.current("foo") == (paths[1], 2)
+    assert whole.profiles.current("foo") == (paths[1], 2)
 
 
 async def test_the_stand_in_can_build(make: Make) -> None:
@@ -697,7 +699,7 @@ def test_uvloop_works_too(tmp_path: Path) -> None:
         )
         built = await build(nix, "1.0.0")
         assert isinstance(built, Built)
-        assert await nix.switch("foo", built.store_path) == 1
+        assert await nix.profiles.switch("foo", built.store_path) == 1
         assert (await build(nix, "deaf", package=2, attempt=2)).failure == "silent_timeout"
         assert (await build(nix, "endless", package=3, attempt=3)).failure == "log_limit"
         assert (await played(tmp_path, "grandchild"))[0] == Ended(1, None, "exit")

@@ -27,20 +27,6 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     running.stop()
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes the service of one test, not yet started."""
-    made: list[Workshop] = []
-
-    def make(**settings: str) -> Workshop:
-        made.append(Workshop(tmp_path / "box", **settings))
-        return made[-1]
-
-    yield make
-    for box in made:
-        box.stop()
-
-
 FAILURES = {
     "thrown": Failure("evaluation", "nothing is known of thrown", 1, ("error: nothing is known of thrown",)),
     "mistyped": Failure("evaluation", "cannot add a string to an integer", 1, ("cannot add", "failures.nix:")),

@@ -88,20 +88,6 @@ def workshop(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     running.stop()
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes the service of one test, not yet started."""
-    made: list[Workshop] = []
-
-    def make(**settings: str) -> Workshop:
-        made.append(Workshop(tmp_path / "box", **settings))
-        return made[-1]
-
-    yield make
-    for box in made:
-        box.stop()
-
-
 @pytest.mark.parametrize("name", ["thrown", "unoffered", "fails", "needy", "tampered", "killed"])
 def test_a_failure_is_told_as_without_a_daemon(workshop: Workshop, name: str) -> None:
     package_id = workshop.create(name, "1.0.0")

@@ -106,7 +106,7 @@ class Downloads:
         roots = _numbers(self._data_dir / "roots", "")
         for package_id in sorted(set(roots) - await self._database.read(service.held, roots)):
             await self._nix.forget(package_id, "", None)
-        self._nix.forget_all_but(await self._database.read(service.store_paths))
+        self._nix.profiles.let_go_all_but(await self._database.read(service.store_paths))
         logs = _numbers(self._data_dir / "logs", ".log")
         for attempt_id in set(logs) - await self._database.read(attempts.existing, logs):
             self.log_path(attempt_id).unlink(missing_ok=True)

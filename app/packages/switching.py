@@ -10,8 +10,9 @@ from app.db import Database
 from app.errors import Conflict, Unavailable
 from app.jobs import Locks
 from app.packages import activations, service
-from app.packages.builder import Nix, SwitchFailed
+from app.packages.builder import Nix
 from app.packages.service import APPLIANCE
+from app.packages.store import NixFailed
 from app.packages.structs import Activated, ActivationRow
 
 T = TypeVar("T")
@@ -72,11 +73,11 @@ class Switching:
                 damage = f"{begun.store_path} is missing or damaged."
                 await self._database.write(activations.undo, begun, damage)
                 raise Conflict(damage + " Download it again.", state="failed", failure="damaged")
-            generation = await self._nix.switch(begun.name, begun.store_path)
-        except SwitchFailed as error:
+            generation = await self._nix.profiles.switch(begun.name, begun.store_path)
+        except NixFailed as error:
             await self._settle(begun)
             raise Unavailable(f"The profile could not be switched: {error.detail}") from error
-        profile = str(self._nix.profile(begun.name))
+        profile = str(self._nix.profiles.path(begun.name))
         log.info("switched", extra={"package": f"{begun.name} {begun.to_version}", "generation": generation})
         return await self._database.write(activations.finish, actor, begun.id, generation, profile)
 
@@ -84,15 +85,15 @@ class Switching:
         """The answer for what is active already; a profile that somebody else moved is put right."""
         found = await self._database.read(service.row, package_id)
         assert found.store_path is not None
-        current = self._nix.current(found.name)
+        current = self._nix.profiles.current(found.name)
         if current is None or current[0] != found.store_path:
             try:
-                await self._nix.switch(found.name, found.store_path)
-            except SwitchFailed as error:
+                await self._nix.profiles.switch(found.name, found.store_path)
+            except NixFailed as error:
                 raise Unavailable(f"The profile could not be switched: {error.detail}") from error
-            current = self._nix.current(found.name)
+            current = self._nix.profiles.current(found.name)
         generation = current[1] if current else 0
-        profile = str(self._nix.profile(found.name))
+        profile = str(self._nix.profiles.path(found.name))
         return await self._database.write(activations.confirm, actor, package_id, generation, profile)
 
     async def _settle_name(self, name: str) -> None:
@@ -102,9 +103,9 @@ class Switching:
                 await self._settle(begun)
 
     async def _settle(self, begun: ActivationRow) -> None:
-        current = self._nix.current(begun.name)
+        current = self._nix.profiles.current(begun.name)
         if current is not None and current[0] == begun.store_path and begun.to_package_id is not None:
-            profile = str(self._nix.profile(begun.name))
+            profile = str(self._nix.profiles.path(begun.name))
             await self._database.write(activations.finish, APPLIANCE, begun.id, current[1], profile)
         else:
             await self._database.write(activations.undo, begun, None)
