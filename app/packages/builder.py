@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.jobs import both
 from app.packages import nix
 from app.packages.attempt_log import AttemptLog
 from app.packages.profiles import Profiles
@@ -15,6 +16,7 @@ from app.packages.store import Halted, NixFailed, Store
 from app.packages.supervision import in_any_case, supervise
 from app.packages.survivors import end_survivors, remove_tree
 
+TRIES = 3
 _DEFAULT = Path(__file__).resolve().with_name("default.nix")
 
 
@@ -130,7 +132,7 @@ class Nix:
     async def verify(self, store_path: str) -> bool:
         """True when the path is in the store and unchanged; NixFailed when Nix could not look."""
         try:
-            return await self._store.verified([store_path])
+            return await self._store.verified(store_path)
         except OSError as error:
             raise NixFailed(nix.refused_start(error, self._store.program)[1]) from error
 
@@ -156,23 +158,38 @@ class Nix:
         root = self._store.made("roots") / str(package_id)
         expression, options, env = self._evaluation(tmpdir)
         words = nix.build_command(self._store.path_of("nix-build"), expression, name, version, root, options)
+        repair: list[str] = []
+        for _ in range(TRIES):
+            found = await self._run(words + repair, env, tmpdir, attempt, stop)
+            if isinstance(found, str):
+                wrong = await self._kept(found, package_id, attempt, stop)
+            elif isinstance(found, Failed) and found.failure == "damaged" and not repair:
+                wrong = "changed"  # something that it is built from
+            else:
+                return found
+            if isinstance(wrong, Built | Failed | Stopped):
+                return wrong
+            if wrong == "changed" and repair:
+                break
+            repair = ["--repair"] if wrong == "changed" else []
+        if isinstance(found, Failed):
+            return found
+        return Failed("damaged", f"{found} is damaged, and could not be repaired.", 0, attempt.size_bytes)
+
+    async def _kept(
+        self, store_path: str, package_id: int, attempt: AttemptLog, stop: asyncio.Event
+    ) -> Built | Failed | Stopped | nix.Condition:
+        """Looks at what nix-build calls done, and holds it; what is wrong with it when building it again may help."""
         try:
-            for repair in ([], ["--repair"]):
-                found = await self._run(words + repair, env, tmpdir, attempt, stop)
-                if isinstance(found, Failed) and found.failure == "damaged" and not repair:
-                    continue  # what it is built from, or by, has been changed or lost
-                if not isinstance(found, str):
-                    return found
-                whole, closure_bytes = await self._store.examined(found, stop)
-                if whole:
-                    await self._hold(found, package_id, stop)
-                    await asyncio.to_thread(os.sync)
-                    return Built(found, closure_bytes, 0, attempt.size_bytes)
+            closure_bytes, _ = await both(
+                self._store.examined(store_path, stop), self._hold(store_path, package_id, stop)
+            )
         except Halted:
             return Stopped(attempt.size_bytes, None)
         except NixFailed as error:
-            return Failed(error.failure, error.detail, 0, attempt.size_bytes)
-        return Failed("damaged", f"{found} is damaged, and could not be repaired.", 0, attempt.size_bytes)
+            return error.condition or Failed(error.failure, error.detail, 0, attempt.size_bytes)
+        await asyncio.to_thread(os.sync)
+        return Built(store_path, closure_bytes, 0, attempt.size_bytes)
 
     async def _run(
         self, words: Sequence[str], env: Mapping[str, str], tmpdir: Path, attempt: AttemptLog, stop: asyncio.Event
@@ -218,12 +235,11 @@ class Nix:
 
     async def _hold(self, store_path: str, package_id: int, stop: asyncio.Event) -> None:
         """Makes roots/ID the one root: nix-build calls its link ID-bin when the package's default output is "bin"."""
-        held = {link: os.readlink(link) for link in self._roots(package_id)}
         root = self._store.made("roots") / str(package_id)
-        if held.get(root) != store_path:
-            await self._store.hold(store_path, root, stop)
-        for other in held.keys() - {root}:
-            os.unlink(other)
+        await self._store.hold(store_path, root, stop)
+        for other in self._roots(package_id):
+            if other != root:
+                os.unlink(other)
 
     # what lies on disk
 

@@ -363,11 +363,16 @@ def _by_exit_code(exit_code: int | None, log: LogReader) -> tuple[Failure, str]:
     return ("evaluation" if log.errors else "unknown"), detail
 
 
-_DAMAGE = re.compile(
-    r"was modified!|is not valid|no such file|corrupted or missing|valid store path|not in the nix store", re.I
-)
+Condition = Literal["gone", "changed"]
+"""What is wrong with a store path: it is not there at all, or not as it was registered."""
+# Nix 2.8: libstore/local-store.cc, nix-store.cc
+_GONE = re.compile(r"is not valid|don't know how to build|valid store path|not in the nix store", re.I)
+_CHANGED = re.compile(r"was modified!|/[0-9a-z]{32}-[^']*': no such file|corrupted or missing", re.I)
 
 
-def says_damaged(log: LogReader) -> bool:
-    """True when nix-store refuses a path because it is missing or changed, False when it could not look at all."""
-    return any(map(_DAMAGE.search, [*log.errors, *log.tail]))
+def condition(log: LogReader) -> Condition | None:
+    """What nix-store says is wrong with a path; None when it could not look at all."""
+    said = [*log.errors, *log.tail]
+    if any(map(_GONE.search, said)):
+        return "gone"
+    return "changed" if any(map(_CHANGED.search, said)) else None

@@ -18,12 +18,16 @@ ASK_S = 600.0  # nix-store reads every byte of what it verifies
 
 
 class NixFailed(Exception):
-    """Nix could not be asked, or did not do it; `detail` is its last line, 500 characters at most."""
+    """Nix could not be asked, or did not do it; `detail` is its last line, 500 characters at most.
 
-    def __init__(self, detail: str, failure: nix.Failure = "unknown") -> None:
+    `condition` is what it found wrong with a store path, if that is why.
+    """
+
+    def __init__(self, detail: str, failure: nix.Failure = "unknown", condition: nix.Condition | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.failure = failure
+        self.condition = condition
 
 
 class Halted(Exception):
@@ -46,34 +50,40 @@ class Store:
         """Where the store is."""
         return Path(self.inherited.get("NIX_STORE_DIR", "/nix/store"))
 
-    async def examined(self, store_path: str, stop: asyncio.Event) -> tuple[bool, int]:
-        """Whether a path and everything it needs is undamaged, and how many bytes that is together.
+    async def examined(self, store_path: str, stop: asyncio.Event) -> int:
+        """How many bytes a path and all that it needs has; NixFailed, with its condition, when any of it is damaged.
 
         Nix takes longer to start than to answer, so the path itself is looked at while its closure is asked for.
         """
-        closure, own = await both(self._closure(store_path, stop), self._looked_at([store_path], stop))
+        closure, size = await both(self._closure(store_path, stop), self._looked_at([store_path], stop))
         others = [path for path in closure if path != store_path]
-        if not others:
-            return own
-        rest = await self._looked_at(others, stop)
-        return own[0] and rest[0], own[1] + rest[1]
+        return size + await self._looked_at(others, stop) if others else size
 
-    async def _looked_at(self, store_paths: Sequence[str], stop: asyncio.Event) -> tuple[bool, int]:
-        """Whether the paths are undamaged, and their size."""
-        return await both(self.verified(store_paths, stop), self._size(store_paths, stop))
+    async def _looked_at(self, store_paths: Sequence[str], stop: asyncio.Event) -> int:
+        """The size of the paths, after a look at every byte of them."""
+        _, size = await both(self._verify(store_paths, stop), self._size(store_paths, stop))
+        return size
 
-    async def verified(self, store_paths: Sequence[str], stop: asyncio.Event | None = None) -> bool:
-        """True when the paths are in the store and unchanged; NixFailed when Nix could not look."""
-        for some in _portions(store_paths):
-            ended, _, said = await self.ask(nix.verify_command(self.path_of("nix-store"), some), stop=stop)
-            if ended.exit_code != 0:
-                if ended.cause == "exit" and nix.says_damaged(said):
-                    return False
-                raise _unanswered(ended, said, "nix-store could not verify the path.")
+    async def verified(self, store_path: str) -> bool:
+        """True when the path is in the store and unchanged; NixFailed when Nix could not look."""
+        try:
+            await self._verify([store_path])
+        except NixFailed as error:
+            if error.condition is None:
+                raise
+            return False
         return True
 
+    async def _verify(self, store_paths: Sequence[str], stop: asyncio.Event | None = None) -> None:
+        for some in _portions(store_paths):
+            await self._answer(nix.verify_command(self.path_of("nix-store"), some), stop)
+
     async def hold(self, store_path: str, root: Path, stop: asyncio.Event) -> None:
-        """Makes `root` a root of the garbage collector that holds the path."""
+        """Makes `root` a root of the garbage collector that holds the path, which then is there, and stays.
+
+        Nix tells a collector that is at work just now; nix-build's own link may be made behind the back of one that has
+        read the roots already and finds nobody using the path any more (seen with Nix 2.8, once in a thousand builds).
+        """
         await self._answer(nix.hold_command(self.path_of("nix-store"), store_path, root), stop)
 
     async def _closure(self, store_path: str, stop: asyncio.Event) -> list[str]:
@@ -85,10 +95,10 @@ class Store:
         answers = [await self._answer(nix.size_command(program, some), stop) for some in _portions(store_paths)]
         return sum(int(size) for answer in answers for size in answer)
 
-    async def _answer(self, words: Sequence[str], stop: asyncio.Event) -> list[str]:
+    async def _answer(self, words: Sequence[str], stop: asyncio.Event | None) -> list[str]:
         ended, printed, said = await self.ask(words, stop=stop)
         if ended.exit_code != 0:
-            raise _unanswered(ended, said, f"{words[0]} did not answer.")
+            raise _unanswered(ended, said, words[0])
         return printed.decode().split()
 
     async def ask(
@@ -135,11 +145,12 @@ class Store:
         return folder
 
 
-def _unanswered(ended: Ended, said: LogReader, otherwise: str) -> NixFailed:
-    """A question that Nix did not answer, with what it says of the machine; a build is not what has failed."""
+def _unanswered(ended: Ended, said: LogReader, program: str) -> NixFailed:
+    """A question that Nix did not answer, with what it says of the path and the machine; no build has failed."""
     failure, _ = nix.classify(ended, said)
     ours = failure if failure in ("no_space", "out_of_memory", "interrupted", "damaged") else "unknown"
-    return NixFailed(nix.short(said.last_line) or otherwise, ours)
+    condition = nix.condition(said) if ended.cause == "exit" else None
+    return NixFailed(nix.short(said.last_line) or f"{program} did not answer.", ours, condition)
 
 
 def _portions(store_paths: Sequence[str]) -> list[Sequence[str]]:
