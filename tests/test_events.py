@@ -67,6 +67,7 @@ def test_a_log_that_was_cut_in_a_character_is_told_to_its_end(tmp_path: Path) ->
     assert part(path, 5, 100, whole=False) == b""
     assert part(path, 5, 100, whole=True) == b"\xc3"
     assert part(path, 50, 100, whole=True) == b""
+    assert part(path, 10**18 - 1, 100, whole=True) == b""
     assert part(tmp_path / "none", 0, 100, whole=True) == b""
 
 

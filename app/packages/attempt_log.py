@@ -1,6 +1,7 @@
 """The log of one download attempt, as people read it."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,8 @@ def part(path: Path, offset: int, size_bytes: int, *, whole: bool) -> bytes:
     """
     try:
         with path.open("rb") as file:
+            if offset >= file.seek(0, os.SEEK_END):  # a file system may refuse to seek beyond what it could hold
+                return b""
             file.seek(offset)
             piece = file.read(size_bytes)
     except FileNotFoundError:
