@@ -325,7 +325,7 @@ def test_the_root_of_a_build_that_kill_9_cut_off_goes_when_it_is_cancelled(box: 
     for package_id in (built, other):
         assert box.settled(package_id)["status"] == "created"
     nothing_is_left(box)
-    box.nix("nix-collect-garbage")
+    box.collect_garbage()
     assert box.built() == set()
 
 

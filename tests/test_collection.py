@@ -47,7 +47,7 @@ class Collector:
             if self._enough.is_set():
                 return
             try:
-                self._box.nix(*words)
+                self._box.collect_garbage(*words)
             except subprocess.CalledProcessError as error:
                 self._error = error
                 return
@@ -171,7 +171,7 @@ def test_the_paths_of_a_package_whose_deletion_was_cut_off_go_in_the_end(box: Ga
     box.kill()
     without_its_row(box, old)
     box.start()
-    box.nix("nix-collect-garbage")
+    box.collect_garbage()
     assert box.built() == {tool.paths[new]}
     assert box.profile("tool") == tool.paths[new]
 

@@ -298,7 +298,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert numbers == [*range(1, len(self.packages[at].attempts) + 1)]
 
     def collect_garbage(self, at: int, aimed: bool) -> None:
-        self.box.nix("nix-collect-garbage")
+        self.box.collect_garbage()
         self.in_store = {one.store_path for one in self.existing() if one.store_path}
 
     def pull_the_plug(self, at: int, aimed: bool) -> None:

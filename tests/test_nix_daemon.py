@@ -157,7 +157,7 @@ def test_a_build_that_fills_the_daemon_s_store_fails_as_no_space(make: Make, tmp
         box.start()
         package_id = box.create("fills", "1.0.0")
         log = fails(box, package_id, Failure("no_space", "No space left on device", 1, ("begun",)))
-        box.nix("nix-collect-garbage")
+        box.collect_garbage()
         box.mend("fills")
         succeeds_afterwards(box, package_id, log)
     finally:

@@ -68,7 +68,7 @@ def test_a_build_that_fills_the_store_fails_as_no_space(box: Workshop, disk: Dis
     failure = Failure("no_space", "No space left on device", 1, ("begun", "No space left on device"))
     log = fails(box, package_id, failure)
     assert os.statvfs(disk.folder).f_bavail == 0
-    box.nix("nix-collect-garbage")  # what was built so far is still there, and nothing else has room
+    box.collect_garbage()  # what was built so far is still there, and nothing else has room
     box.mend(name)
     succeeds_afterwards(box, package_id, log)
 

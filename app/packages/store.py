@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -81,10 +82,21 @@ class Store:
     async def hold(self, store_path: str, root: Path, stop: asyncio.Event) -> None:
         """Makes `root` a root of the garbage collector that holds the path, which then is there, and stays.
 
-        Nix tells a collector that is at work just now; nix-build's own link may be made behind the back of one that has
-        read the roots already and finds nobody using the path any more (seen with Nix 2.8, once in a thousand builds).
+        nix-build's own link may be made behind the back of a collector that has read the roots already and finds nobody
+        using the path any more (seen with Nix 2.8, once in a thousand builds). Asked like this, Nix tells it.
         """
+        if _target(root) == store_path and self._nobody_collects():
+            return
         await self._answer(nix.hold_command(self.path_of("nix-store"), store_path, root), stop)
+
+    def _nobody_collects(self) -> bool:
+        """True when no collector is at work; each holds this lock meanwhile (Nix 2.8, libstore/gc.cc)."""
+        try:
+            with Path(self.inherited.get("NIX_STATE_DIR", "/nix/var/nix"), "gc.lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:  # held, or not for us to see
+            return False
+        return True
 
     async def _closure(self, store_path: str, stop: asyncio.Event) -> list[str]:
         closure = await self._answer(nix.closure_command(self.path_of("nix-store"), store_path), stop)
@@ -151,6 +163,13 @@ def _unanswered(ended: Ended, said: LogReader, program: str) -> NixFailed:
     ours = failure if failure in ("no_space", "out_of_memory", "interrupted", "damaged") else "unknown"
     condition = nix.condition(said) if ended.cause == "exit" else None
     return NixFailed(nix.short(said.last_line) or f"{program} did not answer.", ours, condition)
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None
 
 
 def _portions(store_paths: Sequence[str]) -> list[Sequence[str]]:

@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,8 +94,21 @@ async def supervise(
 
 async def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: _Pipe, err: _Pipe) -> Process:
     """The process, in a session of its own. A caller that is cancelled meanwhile does not lose it."""
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(_start(argv, env, cwd, out, err))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await in_any_case(_end(await in_any_case(starting)))
+        raise
+    finally:
+        os.close(out.writing_end)
+        os.close(err.writing_end)
+
+
+async def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: _Pipe, err: _Pipe) -> Process:
+    with _all_cores():
+        return await asyncio.create_subprocess_exec(
             *argv,
             stdin=DEVNULL,
             stdout=out.writing_end,
@@ -104,19 +117,26 @@ async def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: 
             env=env,
             start_new_session=True,
         )
-    )
+
+
+_starting = 0
+_own_cores = _CORES
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """A process inherits the cores of the thread that starts it: all of them, or it would begin on our one core."""
+    global _starting, _own_cores
+    if not _starting:
+        _own_cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, _CORES)
+    _starting += 1
     try:
-        process = await asyncio.shield(starting)
-        with suppress(OSError):  # it has ended already
-            os.sched_setaffinity(process.pid, _CORES)
-        return process
-    except asyncio.CancelledError:
-        with suppress(OSError):
-            await in_any_case(_end(await in_any_case(starting)))
-        raise
+        yield
     finally:
-        os.close(out.writing_end)
-        os.close(err.writing_end)
+        _starting -= 1
+        if not _starting:
+            os.sched_setaffinity(0, _own_cores)
 
 
 async def _cause(

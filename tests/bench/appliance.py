@@ -15,7 +15,7 @@ from tests.support import Service
 
 EXPRESSION = Path(__file__).with_name("builds.nix")
 PACKAGES = "/api/v1/packages"
-LOOK_AGAIN_S = 0.002
+LOOK_AGAIN_S = 0.01
 REST_S = 2.0  # uvicorn closes a connection that has rested for 5 s
 
 
