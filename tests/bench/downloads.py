@@ -63,7 +63,8 @@ def ours(box: Appliance, name: str, version: str) -> tuple[str, Times]:
     """A download from the package's creation until the answer that says downloaded: its path, and where the time went.
 
     `build` is from taking the attempt up until its outcome is recorded, by the service's clock. The end is noticed by
-    asking every 10 ms, which costs little of the core: the event stream tells things up to 50 ms late, so that they travel together.
+    asking every 10 ms, which costs little of the core: the event stream tells things up to 50 ms late, so that they
+    travel together.
     """
     began = time.perf_counter()
     package_id = box.create(name, version)
