@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from app.packages import nix
-from app.packages.nix import Cause, Ended, LogReader, classify
+from app.packages.nix import Cause, Ended, LogReader, classify, condition
 
 DRV = "/nix/store/kr8jwdi519nrvc659syiny7dcwfc70z2-big.drv"
+OUT = "/nix/store/kr8jwdi519nrvc659syiny7dcwfc70z2-big"
 
 
 def line(**fields: object) -> bytes:
@@ -226,6 +227,7 @@ BUILDER_FAILED = error(f"builder for '{DRV}' failed with exit code 1")
         ("nix_missing", 127, [b"env: nix-build: No such file or directory\n"]),
         ("unknown", 1, [error("cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused")]),
         ("unknown", 1, [error("creating directory '/nix/store': Permission denied")]),
+        ("unknown", 1, [error("opening pseudoterminal master: No such device")]),
         ("unknown", 1, [b"error: unrecognised flag '--nonsense'\n", b"Try 'nix-build --help'\n"]),
         ("unknown", 1, []),
     ],
@@ -328,3 +330,22 @@ def test_every_failure_of_the_contract_is_known() -> None:
         "damaged interrupted unknown"
     )
     assert contract.split() == list(nix.FAILURES)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"error: path '{OUT}' is not valid", "gone"),
+        (f"don't know how to build these paths:\n  {OUT}\nerror: build of '{OUT}' failed", "gone"),
+        ("error: path '/etc' is not in the Nix store", "gone"),
+        (f"error: path '{OUT}' was modified! expected hash 'sha256:1', got 'sha256:2'", "changed"),
+        (f"error: getting status of '{OUT}': No such file or directory", "changed"),
+        ("error: cannot connect to socket at '/nix/var/nix/socket': No such file or directory", None),
+        ("error: opening lock file '/nix/var/nix/db/big-lock': Permission denied", None),
+        ("", None),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_told_apart_from_not_looking(text: str, expected: str | None) -> None:
+    log = LogReader()
+    log.feed(text.encode() + b"\n")
+    assert condition(log) == expected
