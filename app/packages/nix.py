@@ -268,10 +268,8 @@ _BY_ERROR: tuple[tuple[Failure, str], ...] = (
     ("damaged", r"database disk image is malformed|file is not a database|is corrupt"),
     ("damaged", r"could not be repaired|repairing is not allowed|/[0-9a-z]{32}-[^/']+': no such file"),
     ("build", r"builder for .* failed|failed to build|hash mismatch|but I am a|may not be deterministic"),
-    (
-        "unknown",
-        r"cannot connect to|unrecognised flag|opening pseudoterminal|\b(creating|lock).{0,300}(permission denied|read-only file)",
-    ),
+    ("unknown", r"cannot connect to|unrecognised flag|opening pseudoterminal"),
+    ("unknown", r"\b(creating|lock).{0,300}(permission denied|read-only file)"),
 )
 # What a builder's own last lines give away when Nix only says that it failed.
 _BY_TAIL: tuple[tuple[Failure, re.Pattern[str]], ...] = (
