@@ -61,7 +61,8 @@ def test_a_flood_fills_the_log_to_its_limit_and_no_memory(box: Workshop) -> None
     assert box.get(flooding)["failure"] == "log_limit"
     log = box.log(flooding)
     assert USUAL_LIMIT - 2**16 < len(log) <= USUAL_LIMIT
-    assert log.endswith(b"\n... the log has reached its limit\n")
+    # Nix has the same limit, for it alone would keep a line without end in memory: whoever is first says so.
+    assert log.endswith((b"\n... the log has reached its limit\n", b"bytes of log output\n"))
     for events in told:
         assert statuses(events) == ["1 queued", "1 running", "1 failed"]
         assert log_of(events, 1).encode() == log
