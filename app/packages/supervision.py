@@ -129,14 +129,19 @@ def _all_cores() -> Iterator[None]:
     global _starting, _own_cores
     if not _starting:
         _own_cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, _CORES)
+        _keep_to(_CORES)
     _starting += 1
     try:
         yield
     finally:
         _starting -= 1
         if not _starting:
-            os.sched_setaffinity(0, _own_cores)
+            _keep_to(_own_cores)
+
+
+def _keep_to(cores: set[int]) -> None:
+    with suppress(OSError):  # they were taken from us meanwhile
+        os.sched_setaffinity(0, cores)
 
 
 async def _cause(
