@@ -1,5 +1,7 @@
 """Fixtures that every test may use: a configuration in an empty folder, the application over HTTP, a real process."""
 
+import os
+import pty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,3 +72,12 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield make
     for box in made:
         box.stop()
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a terminal: what a person types and sees, and what a program has for its streams."""
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)

@@ -4,9 +4,8 @@ import io
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +13,11 @@ import msgspec
 
 from app.cli import main as pkgctl
 from app.packages.survivors import survivors
+from tests import support
 from tests.nix_store import EXPRESSIONS
 from tests.test_main_job import PACKAGES, Box
 
-PATIENCE_S = 20
+until = partial(support.until, patience_s=20)
 
 
 class Failure(NamedTuple):
@@ -93,14 +93,6 @@ class Workshop(Box):
     def nix_programs(self) -> list[int]:
         """The Nix programs that the service runs now."""
         return [pid for pid, is_nix in survivors(self.data_dir / "tmp").items() if is_nix]
-
-
-def until(holds: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
-    """Returns as soon as the condition holds."""
-    deadline = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.02)
 
 
 def fails(box: Workshop, package_id: int, failure: Failure) -> bytes:

@@ -3,20 +3,14 @@
 import errno
 import itertools
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.nix_store import EXPRESSIONS
-from tests.support import rows
+from tests.support import rows, until
 from tests.test_main_job import Box, processes_of
-
-T = TypeVar("T")
-
-WAIT_S = 30  # for what has to happen; only a failure waits that long
 
 WITH_A_CHILD, WITH_A_GRANDCHILD_OF_ITS_OWN, DEAF, UNGATED = "1.0", "2.0", "3.0", "4.0"  # see nix/gated.nix
 
@@ -83,15 +77,6 @@ class Gated(Box):
         store = Path(self.settings["NIX_STORE_DIR"])
         names = {entry.name for entry in store.iterdir()} if store.is_dir() else set()
         return {str(store / name) for name in names if not name.endswith((".drv", ".lock", ".links"))}
-
-
-def until(look: Callable[[], T | None], what: str) -> T:
-    """What `look` returns, as soon as it is anything."""
-    deadline = time.monotonic() + WAIT_S
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {WAIT_S} s: {what}"
-        time.sleep(0.005)
-    return found
 
 
 SNAPSHOT = """

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -208,6 +209,15 @@ class Service:
         if self._reader is not None:
             self._reader.join(START_S)
         return code, "".join(self.output)
+
+
+def until(look: Callable[[], T | None], what: str = "it came to be so", *, patience_s: float = 30) -> T:
+    """What `look` returns, as soon as it is anything; a failure says `what` did not happen in time."""
+    deadline = time.monotonic() + patience_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {patience_s} s: {what}"
+        time.sleep(0.005)
+    return found
 
 
 def create_until(

@@ -20,20 +20,19 @@ from app.packages.survivors import end_survivors
 from tests.gated import (
     DEAF,
     UNGATED,
-    WAIT_S,
     WITH_A_CHILD,
     WITH_A_GRANDCHILD_OF_ITS_OWN,
     Gated,
     nothing_is_left,
     snapshot,
     stops_well,
-    until,
 )
-from tests.support import refusal
+from tests.support import refusal, until
 from tests.test_main_job import PACKAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.nix]
 
+WAIT_S = 30  # for what has to happen; only a failure waits that long
 ROUNDS = 20
 CANCEL_S = 2  # from the request until the attempt has ended
 

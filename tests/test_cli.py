@@ -14,7 +14,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -29,7 +28,7 @@ from app.cli import example_init, main
 from app.cli.client import ANSWER_LIMIT_BYTES, Client, Refused, Unreachable
 from app.cli.outcomes import Failed, PipeClosed
 from app.cli.output import Screen, plain, plain_json, size
-from tests.support import ROOT, Service
+from tests.support import ROOT, Service, until
 
 FIREFOX = {
     "id": 1,
@@ -173,14 +172,6 @@ def nobody() -> str:
     """A URL where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    """Looks again and again until it is so."""
-    ends = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends, "it never came to that"
-        time.sleep(0.005)
 
 
 Outcome = tuple[int, str, str]
@@ -672,15 +663,6 @@ def test_a_log_is_printed_as_lines_without_control_characters(pkgctl: Pkgctl, se
 # The screen
 
 
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a terminal: what a person types and sees, and what a program has for its streams."""
-    ours, theirs = pty.openpty()
-    yield ours, theirs
-    os.close(ours)
-    os.close(theirs)
-
-
 def seen(terminal: int, last: str) -> str:
     """What has come to the screen, up to and with `last`."""
     shown = b""
@@ -730,7 +712,7 @@ def test_a_terminal_that_is_gone_is_told_by_whoever_writes_the_log(monkeypatch: 
         progress = screen.progress(lambda: "x")
         os.close(ours)
         with pytest.raises(Failed, match="Cannot write the output"), progress:
-            wait_for(lambda: "progress" not in {thread.name for thread in threading.enumerate()})
+            until(lambda: "progress" not in {thread.name for thread in threading.enumerate()})
         with pytest.raises(Failed, match="Cannot write the output"):
             progress.log("lost\n")
         screen.abandon()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.packages.survivors import end_survivors
-from tests.gated import UNGATED, WITH_A_CHILD, Gated, nothing_is_left, until
-from tests.support import rows
+from tests.gated import UNGATED, WITH_A_CHILD, Gated, nothing_is_left
+from tests.support import rows, until
 from tests.test_main_job import PACKAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.nix]

@@ -51,7 +51,7 @@ def test_a_flood_fills_the_log_to_its_limit_and_no_memory(box: Workshop) -> None
     answered: list[int] = []
     asking = threading.Thread(target=lambda: answered.extend(asked_until(box, known, enough)))
     asking.start()
-    until(lambda: box.get(flooding)["status"] == "failed", 120)
+    until(lambda: box.get(flooding)["status"] == "failed", patience_s=120)
     enough.set()
     asking.join(30)
     told = [listener.end() for listener in listeners]

@@ -5,7 +5,6 @@ First against a small HTTP server that breaks off, stalls, floods or lies; then 
 
 import itertools
 import os
-import pty
 import re
 import signal
 import socket
@@ -25,7 +24,7 @@ from app.cli import follow, main
 from app.cli.client import TIMEOUT_S, Client
 from app.cli.events import LIMIT_BYTES, RETRY_S, Event, EventReader
 from app.cli.outcomes import NotPurser
-from tests.support import rows
+from tests.support import rows, until
 from tests.test_cli import (
     FIREFOX,
     Asked,
@@ -39,7 +38,6 @@ from tests.test_cli import (
     process,
     seen,
     serving,
-    wait_for,
 )
 from tests.test_main_job import Box
 
@@ -69,15 +67,6 @@ def pkgctl(server: Server, capsys: pytest.CaptureFixture[str]) -> Pkgctl:
         return code, told.out, told.err
 
     return run
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a terminal."""
-    ours, theirs = pty.openpty()
-    yield ours, theirs
-    os.close(ours)
-    os.close(theirs)
 
 
 def event(at: str, kind: str, **content: object) -> bytes:
@@ -691,7 +680,7 @@ def test_a_package_that_is_deleted_meanwhile_is_told(box: Box, words: str, name:
         box.kill()
         box.start()
         assert box.run("cancel", str(package_id)).returncode == 0
-        wait_for(lambda: box.get(package_id)["status"] == "created")
+        until(lambda: box.get(package_id)["status"] == "created")
         assert box.run("delete", str(package_id)).returncode == 0
         child.send_signal(signal.SIGCONT)
         assert child.communicate(timeout=60)[1].endswith("pkgctl: Not Found: No such package.\n")
@@ -708,7 +697,7 @@ def test_one_stream_too_many_waits_for_its_turn(box: Box) -> None:
             opened = stack.enter_context(client.stream("GET", f"/api/v1/packages/{idle}/events"))
             assert opened.status_code == 200
         child = stack.enter_context(following(box, "log", str(package_id), "-f"))
-        wait_for(lambda: len(rows(box.database, refused)) > 0)
+        until(lambda: len(rows(box.database, refused)) > 0)
         assert child.poll() is None
         opened.close()
         told = line_of(child, "stdout", AT_THE_GATE)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from app.packages.survivors import end_survivors, remove_tree
-from tests.gated import Gated, Seen, nothing_is_left, snapshot, stops_well, until
-from tests.support import refusal, rows
+from tests.gated import Gated, Seen, nothing_is_left, snapshot, stops_well
+from tests.support import refusal, rows, until
 from tests.test_main_job import PACKAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.nix]

@@ -5,8 +5,9 @@ A package (one name and version) is `created → downloading → downloaded → 
 each state means stands beside its table in sql/migrations.
 
 `service`, `attempts` and `activations` hold the rules; `downloads` takes attempts off the queue; `switching` moves
-profiles. `nix` turns values into command lines and Nix's log into failures, `builder` asks Nix, `supervision` starts
-the processes, `survivors` ends those of a former life.
+profiles; `events` tells what happens to a download. `nix` turns values into command lines and Nix's log into failures;
+`builder` builds, `store` and `profiles` ask about what is there and move it; `supervision` starts the processes,
+`survivors` ends those of a former life.
 """
 
 TABLES = ("packages", "package_attempts", "package_activations")

@@ -93,7 +93,7 @@ class Downloads:
             raise Invalid.field(field, f"{error}, not `{since}`") from None
         if begin.attempt > newest.attempt:
             raise Invalid.field(field, f"expected an event of this package, which has had {newest.attempt} attempts")
-        return Feed(self._database, self._bells.of(package_id), package_id, begin, self._data_dir / "logs")
+        return Feed(self._database, self._bells.of(package_id), package_id, begin, self.log_path)
 
     async def clear(self, removed: Removed) -> None:
         """Takes a deleted package's root, profile generations and logs off the disk."""

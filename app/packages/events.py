@@ -6,6 +6,7 @@ only grows. So an event's id is a position in both, and holds after a restart.
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,13 +59,15 @@ class Feed:
     the package was deleted ("deleted").
     """
 
-    def __init__(self, database: Database, bell: Bell, package_id: int, begin: Position, logs: Path) -> None:
+    def __init__(
+        self, database: Database, bell: Bell, package_id: int, begin: Position, log_path: Callable[[int], Path]
+    ) -> None:
         self.bell = bell
         self.over: str | None = None
         self._database = database
         self._package_id = package_id
         self._at = begin
-        self._logs = logs
+        self._log_path = log_path
 
     async def read(self) -> list[Event]:
         """What has happened since the last reading, in order and in portions; empty when nothing has."""
@@ -93,9 +96,7 @@ class Feed:
         ended = attempt.finished_at is not None
         begun = len(statuses) - ended
         events = [self._status(status) for status in statuses[self._at.statuses : begun]]
-        piece = await asyncio.to_thread(
-            part, self._logs / f"{attempt.id}.log", self._at.log_bytes, CHUNK_BYTES, whole=ended
-        )
+        piece = await asyncio.to_thread(part, self._log_path(attempt.id), self._at.log_bytes, CHUNK_BYTES, whole=ended)
         if piece:
             events.append(self._log(attempt.number, piece))
         elif ended:
