@@ -1,8 +1,15 @@
 """Who acts: the account behind a call, with its permissions, and the call itself as plain values."""
 
+from ipaddress import IPv4Network, IPv6Network
+
 import msgspec
 
-from app.permissions import Permissions
+from app.permissions import Permissions, Reach
+
+CALLERS = "callers"
+"""Message after commit: something changed that decides who somebody is or what they may do; the key is a user's id."""
+
+Network = IPv4Network | IPv6Network
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -15,6 +22,9 @@ class Identity(msgspec.Struct, frozen=True):
     token_name: str | None = None
     session_id: int | None = None
     expires_at: str | None = None
+    group_id: int | None = None
+    networks: tuple[Network, ...] | None = None
+    """Where a token may be used from; None for anywhere."""
 
 
 class Call(msgspec.Struct, gc=False):
@@ -42,3 +52,7 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
     @property
     def permissions(self) -> Permissions:
         return self.who.permissions
+
+    def reach(self, wanted: str) -> Reach:
+        """How far the actor may do what the route's guard has let through; `own` at the least."""
+        return self.who.permissions.reach(wanted) or "own"

@@ -36,6 +36,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     claim_from: Literal["loopback", "any"] = "loopback"
+    registration: Literal["open", "approval", "closed"] = "open"
+    access_expires_s: int = 15 * 60
+    refresh_expires_s: int = 7 * 86400
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     nix_build: str = "nix-build"
@@ -89,6 +92,13 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _duration(text: str) -> int:
+    match = re.fullmatch(r"([1-9][0-9]{0,7})([smhd]?)", text)
+    if match is None:
+        raise ValueError("expected a time such as 90s, 15m, 12h or 7d")
+    return int(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
 
 
 def _path(text: str) -> Path:
@@ -180,6 +190,27 @@ SETTINGS: tuple[Setting, ...] = (
         _one_of("loopback", "any"),
     ),
     Setting(
+        "REGISTRATION",
+        "open",
+        "Who may register: `open`, `approval` (an admin activates each account; so in production) or `closed`.",
+        "registration",
+        _one_of("open", "approval", "closed"),
+    ),
+    Setting(
+        "JWT_ACCESS_EXPIRES",
+        "15m",
+        "How long a session's access token is good: `90s`, `15m`, `12h`, `7d`.",
+        "access_expires_s",
+        _duration,
+    ),
+    Setting(
+        "JWT_REFRESH_EXPIRES",
+        "7d",
+        "How long a session lasts without being refreshed; not shorter than `JWT_ACCESS_EXPIRES`.",
+        "refresh_expires_s",
+        _duration,
+    ),
+    Setting(
         "CORS_ORIGINS",
         '["http://localhost:3000"]',
         "JSON list of origins whose pages may call the API; `[]` in production.",
@@ -249,6 +280,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     production = fields.get("app_env") == "production"
     if "cors_origins" not in fields:
         fields["cors_origins"] = () if production else ("http://localhost:3000",)
+    if production:
+        fields.setdefault("registration", "approval")
     if production and PLACEHOLDERS.search(fields.get("secret_key", "")):
         raise ConfigError("SECRET_KEY is a placeholder; in production it must be a random value")
     ours = {setting.name for setting in SETTINGS}
@@ -257,7 +290,10 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         for name, value in given.items()
         if name in ("PATH", "LANG") or (name.startswith("NIX_") and name not in ours)
     }
-    return Config(**fields)
+    config = Config(**fields)
+    if config.refresh_expires_s < config.access_expires_s:
+        raise ConfigError("JWT_REFRESH_EXPIRES is shorter than JWT_ACCESS_EXPIRES")
+    return config
 
 
 def _value(setting: Setting, known: Mapping[str, str]) -> Any:

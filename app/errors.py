@@ -8,7 +8,7 @@ class PurserError(Exception):
 
     code: ClassVar[str] = "INTERNAL_ERROR"
     keeps: ClassVar[bool] = False
-    """True: the transaction that raised it is committed first, because the refusal must leave a trace."""
+    """True: the transaction that raised it is committed first, with the row of the trail that tells of the refusal."""
 
     def __init__(self, detail: str, **facts: Any) -> None:
         super().__init__(detail)
@@ -35,6 +35,15 @@ class Unauthorized(PurserError):
     """Nobody is signed in, or the credential does not hold."""
 
     code = "UNAUTHORIZED"
+
+
+class CredentialRefused(Unauthorized):
+    """A credential that does not hold, and the token or session that it names; None for one nobody was ever given."""
+
+    def __init__(self, detail: str, *, token_id: int | None = None, session_id: int | None = None) -> None:
+        super().__init__(detail)
+        self.token_id = token_id
+        self.session_id = session_id
 
 
 class Forbidden(PurserError):
@@ -71,6 +80,12 @@ class TooLarge(PurserError):
     """More bytes than are taken. Fact: `limit_bytes`."""
 
     code = "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedMedia(PurserError):
+    """A body of a type that is not taken here."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class RangeNotSatisfiable(PurserError):

@@ -14,8 +14,9 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from app import logs
-from app.actor import Identity
+from app.actor import CALLERS, Identity
 from app.audit.trail import Trail
+from app.auth.authentication import Sessions
 from app.config import Config, ConfigError, load
 from app.datadir import derive_key, open_database, prepare, secret_key
 from app.db import Database
@@ -24,11 +25,12 @@ from app.packages.builder import Nix
 from app.packages.downloads import Downloads
 from app.packages.routes import Works
 from app.packages.switching import Switching
+from app.passwords import Passwords
 from app.routes import ALIASES, ROUTES
 from app.signals import on_stop_signal
-from app.tokens.authentication import Authentication
-from app.tokens.service import TOPIC, TokenRefused
+from app.tokens.authentication import Tokens
 from app.web.access import PUBLIC, Credential, Endpoint, Guarded, RouteLine
+from app.web.callers import Callers
 from app.web.middleware import Cors, Reception
 from app.web.router import IndexRouter
 from app.web.sse import Streams
@@ -37,27 +39,23 @@ EXPOSED = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-C
 
 
 class FrontDesk:
-    """Hands the guard what it needs from the rooms: who a secret belongs to, and where calls are noted."""
+    """Hands the guard what it needs from the rooms: who a credential belongs to, and where calls are noted."""
 
     def __init__(self) -> None:
-        self.authentication: Authentication
+        self.callers: Callers
         self.trail: Trail
 
-    def known(self, secret: str) -> Identity | None:
-        """The identity when it is cached and holds."""
-        return self.authentication.known(secret)
+    def known(self, credential: Credential) -> Identity | None:
+        """The identity when it is cached and holds here."""
+        return self.callers.known(credential)
 
     async def identify(self, credential: Credential) -> Identity:
-        """Looks the caller up; a 401 says why not, and leaves the token's id for the trail."""
-        try:
-            return await self.authentication.identify(credential.secret or "")
-        except TokenRefused as error:
-            credential.token_id = error.token_id
-            raise
+        """Looks the caller up; a refusal says why not, and leaves the token's id for the trail."""
+        return await self.callers.identify(credential)
 
     def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Notes a call in the audit trail."""
-        self.trail.call(credential.call, who, status, refusal, credential.token_id)
+        self.trail.call(credential.call, who, status, refusal, credential.token_id, credential.session_id)
 
 
 class Purser(Starlette):
@@ -112,10 +110,15 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         database = await open_database(config)
         stack.push_async_callback(database.close)
         app.state.db = database
-        app.state.cursor_key = derive_key(secret_key(config), "cursors")
-        desk.authentication = Authentication(database)
+        secret = secret_key(config)
+        app.state.cursor_key = derive_key(secret, "cursors")
+        key = derive_key(secret, "sessions")
+        app.state.sessions = Sessions(database, key, config.access_expires_s, config.refresh_expires_s)
+        app.state.passwords = passwords = Passwords()
+        stack.push_async_callback(passwords.close)
+        desk.callers = Callers(database, (Tokens(database), app.state.sessions))
         app.state.streams = streams = Streams()
-        database.subscribe(TOPIC, streams.recheck)
+        database.subscribe(CALLERS, streams.recheck)
         desk.trail = app.state.trail = Trail(database)
         stack.push_async_callback(desk.trail.close)
         app.state.packages = works = _packages(config, database)

@@ -44,8 +44,28 @@ class Grant(msgspec.Struct, frozen=True):
     reach: Reach
 
 
-ROLES: dict[str, tuple[Grant, ...]] = {"super_admin": (Grant("*", "all"),)}
-"""The built-in roles. Only the claim's super admin exists so far."""
+SUPER_ADMIN, ADMIN, USER, GUEST = "super_admin", "admin", "user", "guest"
+STANDING = (SUPER_ADMIN, ADMIN, USER, GUEST)
+"""The built-in roles, the highest first; of several roles an account's first one is the highest of these."""
+
+NARROWED = frozenset({"users", "tokens", "teams", "sites", "streams", "projects", "audit"})
+"""What an admin who belongs to a group reaches within that group alone."""
+NEEDS_GROUP = frozenset({"sites", "streams"})
+"""What an admin without a group holds nothing of."""
+
+
+def standing(role: str, grants: Sequence[Grant], *, grouped: bool) -> tuple[Grant, ...]:
+    """What the grants of a role come to for an account: an admin's depend on whether the account has a group."""
+    if role != ADMIN:
+        return tuple(grants)
+    found = []
+    for grant in grants:
+        resource = grant.permission.partition(":")[0]
+        if grouped and resource in NARROWED and grant.reach == "all":
+            found.append(Grant(grant.permission, "group"))
+        elif grouped or resource not in NEEDS_GROUP:
+            found.append(grant)
+    return tuple(found)
 
 
 def normalise(text: str) -> str:
@@ -115,12 +135,29 @@ class Permissions:
 
     def beyond(self, scopes: Iterable[str]) -> list[str]:
         """Those of the scopes that this caller may not hand on, because some of them is not theirs."""
-        own = [grant.permission for grant in self.grants]
+        return [scope for scope in scopes if self.reach(scope) is None]
+
+    def beyond_grants(self, grants: Iterable[Grant]) -> list[str]:
+        """The permissions of those grants that go further than this caller's own, in action or in reach."""
         return [
-            scope
-            for scope in scopes
-            if not covers(own, scope) or (self.scopes is not None and not covers(self.scopes, scope))
+            grant.permission
+            for grant in grants
+            if (reach := self.reach(grant.permission)) is None or not reaches(reach, grant.reach)
         ]
+
+    def unscoped(self) -> "Permissions":
+        """What the roles grant, whatever the scopes of the token in use."""
+        return self if self.scopes is None else Permissions(self.grants)
+
+    @property
+    def everything(self) -> bool:
+        """True for a super admin, through a token only when it has the scope `*`."""
+        return self.reach("*") == "all"
+
+    def effective(self) -> list[Grant]:
+        """Every permission that the caller has, each action by name, with its reach."""
+        wanted = (f"{resource}:{action}" for resource in sorted(RESOURCES) for action in LADDERS.get(resource, LADDER))
+        return [Grant(permission, reach) for permission in wanted if (reach := self.reach(permission)) is not None]
 
 
 def reaches(held: Reach, wanted: Reach) -> bool:

@@ -1,8 +1,11 @@
 """The table of contents: every route of Purser, with its permission on its line. Nothing else."""
 
+from app.auth import routes as auth
 from app.packages import routes as packages
+from app.roles import routes as roles
 from app.system import routes as system
 from app.tokens import routes as tokens
+from app.users import routes as users
 from app.web.access import under
 
 API = "/api/v1"
@@ -10,12 +13,13 @@ API = "/api/v1"
 ALIASES = {
     f"{API}/package": f"{API}/packages",
     f"{API}/token": f"{API}/tokens",
+    "/auth": f"{API}/auth",
 }
 """Path prefixes that stand for another one, tried when no route takes the path as it is."""
 
 
 ROUTES = (
-    *under(API, packages.ROUTES, tokens.ROUTES, system.ROUTES),
+    *under(API, packages.ROUTES, tokens.ROUTES, auth.ROUTES, users.ROUTES, roles.ROUTES, system.ROUTES),
     *system.ROOT_ROUTES,
 )
 """All route lines with their whole paths, in the order in which they are tried."""

@@ -1,10 +1,14 @@
 """Time and randomness, asked of the machine here alone; and the few types that every room shares."""
 
+import calendar
+import ipaddress
 import itertools
 import secrets
 import time
+import unicodedata
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -24,19 +28,60 @@ _stamp = (-1, "")
 def now() -> str:
     """The present instant as `2026-11-21T06:17:00.123Z`: RFC 3339, UTC, fixed width, so text order is time order."""
     global _stamp
-    instant = clock()
-    second = int(instant)
+    at = clock()
+    second = int(at)
     stamp = _stamp
     if stamp[0] != second:
         stamp = _stamp = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-    return f"{stamp[1]}.{int((instant - second) * 1000):03d}Z"
+    return f"{stamp[1]}.{int((at - second) * 1000):03d}Z"
+
+
+def unix() -> float:
+    """The present instant as seconds since 1970."""
+    return clock()
 
 
 def later(seconds: float) -> str:
     """The instant `seconds` from now, in the format of `now`."""
-    instant = clock() + seconds
-    second = int(instant)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{int((instant - second) * 1000):03d}Z"
+    return instant(clock() + seconds)
+
+
+def instant(at: float) -> str:
+    """Seconds since 1970 in the format of `now`."""
+    second = int(at)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{int((at - second) * 1000):03d}Z"
+
+
+def seconds(text: str) -> float:
+    """An instant in the format of `now` as seconds since 1970; ValueError for a day or hour that is none."""
+    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + int(text[20:23]) / 1000
+
+
+def folded(text: str) -> str:
+    """The text as it is compared and searched without regard to case, in every script."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def like(text: str) -> str:
+    """A LIKE pattern (`ESCAPE '\\'`) that finds what contains the text, whose own wildcards stand for themselves."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+@lru_cache(maxsize=4096)
+def address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address, an IPv4 one also when a dual-stack socket wrote it as `::ffff:192.0.2.1`; ValueError."""
+    found = ipaddress.ip_address(ip)
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def source_of(ip: str) -> str:
+    """Where an address counts: an IPv4 address as itself, an IPv6 one as its /64 network, which one house shares."""
+    try:
+        found = address(ip.partition("%")[0])
+    except ValueError:
+        return ip
+    return str(found if found.version == 4 else ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
 def _base62(number: int, length: int) -> str:
@@ -59,6 +104,21 @@ def is_token(text: str) -> bool:
         return False
     body, checksum = text[:-_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
     return body.isascii() and _base62(zlib.crc32(body.encode()), _CHECKSUM_LENGTH) == checksum
+
+
+def new_secret() -> str:
+    """A new refresh token or another secret of one use: 43 URL-safe characters, 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def new_salt() -> bytes:
+    """16 random bytes."""
+    return secrets.token_bytes(16)
+
+
+def new_number() -> str:
+    """32 hexadecimal characters that no two things share: 128 random bits."""
+    return secrets.token_hex(16)
 
 
 def new_key() -> str:

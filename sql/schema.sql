@@ -29,7 +29,7 @@ CREATE TABLE users (
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     last_login_at TEXT
-) STRICT;
+, group_id INTEGER REFERENCES groups (id) ON DELETE SET NULL, phone TEXT, avatar TEXT, department TEXT, position TEXT, bio TEXT, search_text TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,7 +43,7 @@ CREATE TABLE tokens (
     expires_at TEXT,
     last_used_at TEXT,
     revoked_at TEXT
-) STRICT;
+, old_sha256 TEXT, old_until TEXT) STRICT;
 
 CREATE INDEX tokens_user_id ON tokens (user_id, id);
 
@@ -141,3 +141,83 @@ CREATE INDEX package_activations_from ON package_activations (from_package_id);
 CREATE INDEX package_activations_to ON package_activations (to_package_id);
 
 CREATE INDEX package_activations_actor ON package_activations (actor_id);
+
+CREATE TABLE groups (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    uniform_number TEXT NOT NULL UNIQUE CHECK (length(uniform_number) = 8),
+    max_allowed_streams INTEGER NOT NULL DEFAULT 8 CHECK (max_allowed_streams >= 0),
+    revision INTEGER NOT NULL DEFAULT 1,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX users_group_id ON users (group_id);
+
+CREATE INDEX users_role ON users (role);
+
+CREATE TABLE roles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 50),
+    label TEXT NOT NULL CHECK (length(label) BETWEEN 1 AND 100),
+    description TEXT NOT NULL DEFAULT '',
+    built_in INTEGER NOT NULL DEFAULT 0 CHECK (built_in IN (0, 1)),
+    grants TEXT NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 1,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE user_roles (
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    role_id INTEGER NOT NULL REFERENCES roles (id) ON DELETE RESTRICT,
+    PRIMARY KEY (user_id, role_id)
+) STRICT;
+
+CREATE INDEX user_roles_role_id ON user_roles (role_id);
+
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,
+    ip TEXT NOT NULL,
+    user_agent TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    last_used_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX sessions_user_id ON sessions (user_id, id);
+
+CREATE INDEX sessions_expires_at ON sessions (expires_at);
+
+CREATE TABLE refresh_tokens (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    session_id INTEGER NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    secret_sha256 TEXT NOT NULL UNIQUE CHECK (length(secret_sha256) = 64),
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    used_at TEXT
+) STRICT;
+
+CREATE INDEX refresh_tokens_session_id ON refresh_tokens (session_id);
+
+CREATE TABLE sign_in_failures (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    subject TEXT NOT NULL,
+    source TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX sign_in_failures_subject ON sign_in_failures (subject, at);
+
+CREATE INDEX sign_in_failures_at ON sign_in_failures (at);
+
+CREATE TABLE sign_in_sources (
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    source TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (user_id, source)
+) STRICT;
+
+CREATE UNIQUE INDEX tokens_old_sha256 ON tokens (old_sha256) WHERE old_sha256 IS NOT NULL;

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.actor import Actor
+from app.actor import Actor, Call
 from app.audit.structs import Entry
 from app.db import Tx, load
 
@@ -33,6 +33,15 @@ def record(tx: Tx, actor: Actor, action: str, target: str) -> None:
         action=action,
         target=target,
     )
+
+
+def refused(tx: Tx, call: Call | None, action: str, target: str | None, status: int, reason: str) -> None:
+    """Notes a refusal that must leave a trace, in its own transaction: a failed sign-in, a stolen refresh token."""
+    entry = Entry(tx.now, "call", authorized=False, reason=reason, action=action, target=target, status=status)
+    if call is not None:
+        entry.request_id, entry.ip, entry.method = call.request_id, call.ip, call.method
+        entry.path, entry.route = call.path, call.route
+    tx.exec(q.add, **msgspec.structs.asdict(entry))
 
 
 def add_many(tx: Tx, entries: Sequence[Entry]) -> None:

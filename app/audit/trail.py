@@ -46,10 +46,16 @@ class Trail:
         self._minute = 0
 
     def call(
-        self, call: Call, who: Identity | None, status: int, refusal: PurserError | None, token_id: int | None
+        self,
+        call: Call,
+        who: Identity | None,
+        status: int,
+        refusal: PurserError | None,
+        token_id: int | None,
+        session_id: int | None = None,
     ) -> None:
-        """Notes a call. `token_id` is the token that was recognised, also when it was refused."""
-        if who is None and token_id is None and not self._worth_a_row(call.ip):
+        """Notes a call. `token_id` and `session_id` are what was recognised and refused, where nobody was let in."""
+        if who is None and token_id is None and session_id is None and not self._worth_a_row(call.ip):
             self.uncounted += 1
             return
         self._rows.append(
@@ -60,7 +66,7 @@ class Trail:
                 who.user_id if who else None,
                 who.user_name if who else None,
                 who.token_id if who else token_id,
-                who.session_id if who else None,
+                who.session_id if who else session_id,
                 call.ip,
                 storable(call.method),
                 storable(call.path),

@@ -21,7 +21,7 @@ from app.packages.structs import (
     shown,
 )
 from app.packages.switching import Switching
-from app.web.access import actor, database, etag, if_match, location, route
+from app.web.access import actor, database, etag, if_match, item, location, route
 from app.web.codec import Reply, body, query, respond
 from app.web.paging import Paging, listing, numbered, position
 from app.web.ranges import file_part, requested
@@ -39,10 +39,6 @@ class Works(NamedTuple):
 
 def _works(request: Request) -> Works:
     return cast(Works, request.app.state.packages)
-
-
-def _id(request: Request) -> int:
-    return cast(int, request.path_params["id"])
 
 
 async def index(request: Request) -> Response:
@@ -65,37 +61,37 @@ async def create(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    row = await database(request).read(service.row, _id(request))
+    row = await database(request).read(service.row, item(request))
     return respond(shown(row), 200, etag(row.revision))
 
 
 async def remove(request: Request) -> Response:
-    removed = await database(request).write(service.remove, actor(request), _id(request), if_match(request))
+    removed = await database(request).write(service.remove, actor(request), item(request), if_match(request))
     await _works(request).downloads.clear(removed)
     return respond(None, 204)
 
 
 async def download(request: Request) -> Response:
     answer = await database(request).write(
-        attempts.download, actor(request), _id(request), _works(request).downloads.space()
+        attempts.download, actor(request), item(request), _works(request).downloads.space()
     )
     return respond(answer, 202 if answer.attempt is not None else 200)
 
 
 async def cancel(request: Request) -> Response:
-    return respond(await database(request).write(attempts.cancel, actor(request), _id(request)), 202)
+    return respond(await database(request).write(attempts.cancel, actor(request), item(request)), 202)
 
 
 async def activate(request: Request) -> Response:
-    return respond(await _works(request).switching.activate(actor(request), _id(request)))
+    return respond(await _works(request).switching.activate(actor(request), item(request)))
 
 
 async def rollback(request: Request) -> Response:
-    return respond(await _works(request).switching.rollback(actor(request), _id(request)))
+    return respond(await _works(request).switching.rollback(actor(request), item(request)))
 
 
 async def list_attempts(request: Request) -> Response:
-    db, package_id = database(request), _id(request)
+    db, package_id = database(request), item(request)
     return await numbered(
         request,
         rows=lambda after, limit: db.read(attempts.page, package_id, after=after, limit=limit),
@@ -105,7 +101,7 @@ async def list_attempts(request: Request) -> Response:
 
 
 async def list_activations(request: Request) -> Response:
-    db, package_id = database(request), _id(request)
+    db, package_id = database(request), item(request)
     return await numbered(
         request,
         rows=lambda after, limit: db.read(activations.page, package_id, after=after, limit=limit),
@@ -116,7 +112,7 @@ async def list_activations(request: Request) -> Response:
 
 async def log(request: Request) -> Response:
     wanted = query(request, LogQuery)
-    attempt = await database(request).read(attempts.logged, _id(request), wanted.attempt)
+    attempt = await database(request).read(attempts.logged, item(request), wanted.attempt)
     path = _works(request).downloads.log_path(attempt.id) if attempt else None
     if path is None or not path.is_file():
         return Reply(b"", 200, [(b"content-type", _TEXT.encode())])
@@ -130,7 +126,7 @@ async def events(request: Request) -> Response:
     asked = query(request, EventsQuery)
     seen = request.headers.get("last-event-id")
     field, since = ("Last-Event-ID", seen) if seen else ("since", asked.since)
-    return await stream(request, await _works(request).downloads.feed(_id(request), field, since))
+    return await stream(request, await _works(request).downloads.feed(item(request), field, since))
 
 
 ROUTES = (

@@ -13,6 +13,7 @@ from app.db.rows import to_json
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.packages.structs import Package, PackageCreate, PackageFilter, PackageRow, RowId, StorePath, shown
 from app.permissions import Permissions
+from app.values import like
 
 q = load("packages")
 
@@ -73,11 +74,7 @@ def count(tx: Tx, wanted: PackageFilter) -> int:
 
 
 def _matching(wanted: PackageFilter) -> dict[str, object]:
-    pattern = None
-    if wanted.q is not None:
-        text = wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        pattern = f"%{text}%"
-    return {"name": wanted.name, "status": wanted.status, "pattern": pattern}
+    return {"name": wanted.name, "status": wanted.status, "pattern": None if wanted.q is None else like(wanted.q)}
 
 
 def remove(tx: Tx, actor: Actor, package_id: int, revision: int | None) -> Removed:

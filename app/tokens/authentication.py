@@ -1,76 +1,28 @@
-"""Who a secret belongs to: looked up once, then cached, bounded; a revocation empties the cache before its answer."""
-
-from collections import OrderedDict
-from hashlib import sha256
-from time import monotonic
-
-import msgspec
+"""Access tokens as credentials: a typo or a guess is refused before the database is asked."""
 
 from app.actor import Identity
 from app.db import Database
-from app.errors import PurserError
+from app.errors import CredentialRefused
 from app.tokens import service
-from app.tokens.service import TokenRefused
-from app.values import is_token, later, now
-
-MOST_CACHED = 10_000
-TOUCH_EVERY_S = 60.0
+from app.values import TOKEN_PREFIX, is_token
 
 
-class _Cached(msgspec.Struct):
-    who: Identity
-    touched_at: float
-
-
-class Authentication:
-    """The cache of identities by the secret's SHA-256. A caller looked up before an invalidation is not cached."""
+class Tokens:
+    """Finds out whose an access token is."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
-        self._generation = 0
-        database.subscribe(service.TOPIC, self.forget)
 
-    def forget(self, _user_id: object) -> None:
-        """Drops every cached identity: revocations are rare, and none may be missed."""
-        self._generation += 1
-        self._cache.clear()
+    def recognises(self, secret: str) -> bool:
+        """Whether the text begins as an access token does."""
+        return secret.startswith(TOKEN_PREFIX)
 
-    def known(self, secret: str) -> Identity | None:
-        """The identity when it is cached and has not expired."""
-        cached = self._cache.get(sha256(secret.encode()).digest())
-        if cached is None:
-            return None
-        who = cached.who
-        if who.expires_at is not None and who.expires_at <= now():
-            return None
-        if monotonic() - cached.touched_at > TOUCH_EVERY_S and who.token_id is not None:
-            self._touch(cached, who.token_id)
-        return who
-
-    async def identify(self, secret: str) -> Identity:
-        """The identity behind a secret. TokenRefused (a 401) says why it does not hold."""
+    async def find(self, secret: str) -> tuple[Identity, str | None]:
+        """Who it belongs to, and when it was last used."""
         if not is_token(secret):
-            raise TokenRefused("Invalid token")
-        key = sha256(secret.encode())
-        generation = self._generation
-        who, last_used_at = await self._database.read(service.identify, key.hexdigest())
-        if generation == self._generation and key.digest() not in self._cache:
-            cached = self._cache[key.digest()] = _Cached(who, monotonic())
-            while len(self._cache) > MOST_CACHED:
-                self._cache.popitem(last=False)
-            if who.token_id is not None and not _recent(last_used_at):
-                self._touch(cached, who.token_id)
-        return who
+            raise CredentialRefused("Invalid token")
+        return await self._database.read(service.identify, service.hashed(secret))
 
-    def _touch(self, cached: _Cached, token_id: int) -> None:
-        cached.touched_at = monotonic()
-        try:
-            self._database.post(service.touch, token_id)
-        except PurserError:
-            return  # the database is stopping or full of work; the next minute will do
-
-
-def _recent(used_at: str | None) -> bool:
-    """True within a minute after `used_at`; an instant that is still to come, from a clock set back, is not."""
-    return used_at is not None and later(-TOUCH_EVERY_S) < used_at <= now()
+    def touch(self, who: Identity, ip: str) -> None:
+        """Notes that it is in use."""
+        self._database.post(service.touch, who.token_id or 0)

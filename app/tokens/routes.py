@@ -4,21 +4,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.tokens import service
-from app.tokens.structs import NewToken, Token, TokenCreate
-from app.web.access import actor, credential, database, location, route
-from app.web.codec import body, respond
-from app.web.paging import Paging, numbered
+from app.tokens.structs import AllowedIps, NewToken, Regenerate, Token, TokenCreate, TokenFilter
+from app.web.access import actor, credential, database, is_local, item, location, route
+from app.web.codec import body, query, respond
+from app.web.paging import listing, position
 
 STRANGERS_BODY_BYTES = 4096
 """What a caller without a token may make the service hold in memory."""
 
 
 async def index(request: Request) -> Response:
+    wanted = query(request, TokenFilter)
+    after = position(request, wanted, int) or 0
     db, who = database(request), actor(request)
-    return await numbered(
+    return await listing(
         request,
-        rows=lambda after, limit: db.read(service.page, who, after=after, limit=limit),
-        total=lambda: db.read(service.count, who),
+        wanted,
+        rows=lambda limit: db.read(service.page, who, wanted, after=after, limit=limit),
+        total=lambda: db.read(service.count, who, wanted),
         at=lambda token: token.id,
     )
 
@@ -33,18 +36,17 @@ async def create(request: Request) -> Response:
 
 async def _claim(request: Request, new: TokenCreate) -> Response:
     """The one call that needs no token: whoever sits at the appliance makes the first one."""
-    caller = credential(request)
-    local = caller.local or request.app.state.config.claim_from == "any"
-    made = await database(request).write(service.claim, caller.call, new, local=local)
+    call = credential(request).call
+    made = await database(request).write(service.claim, call, new, local=is_local(request))
     return respond(made, 201, location(request, f"/tokens/{made.id}"))
 
 
 async def show(request: Request) -> Response:
-    return respond(await database(request).read(service.get, actor(request), request.path_params["id"]))
+    return respond(await database(request).read(service.get, actor(request), item(request)))
 
 
 async def revoke(request: Request) -> Response:
-    await database(request).write(service.revoke, actor(request), request.path_params["id"])
+    await database(request).write(service.revoke, actor(request), item(request))
     return respond({})
 
 
@@ -53,10 +55,22 @@ async def revoke_others(request: Request) -> Response:
     return respond({})
 
 
+async def regenerate(request: Request) -> Response:
+    asked = await body(request, Regenerate)
+    return respond(await database(request).write(service.regenerate, actor(request), item(request), asked))
+
+
+async def set_allowed_ips(request: Request) -> Response:
+    asked = await body(request, AllowedIps)
+    return respond(await database(request).write(service.set_allowed_ips, actor(request), item(request), asked))
+
+
 ROUTES = (
-    route("GET", "/tokens", index, "tokens:read", query=Paging, answer=list[Token]),
+    route("GET", "/tokens", index, "tokens:read", query=TokenFilter, answer=list[Token]),
     route("POST", "/tokens", create, "tokens:write", body=TokenCreate, answer=NewToken, status=201, anonymous=True),
     route("DELETE", "/tokens/all", revoke_others, "tokens:write"),
     route("GET", "/tokens/{id}", show, "tokens:read", answer=Token),
     route("DELETE", "/tokens/{id}", revoke, "tokens:write"),
+    route("POST", "/tokens/{id}/regenerate", regenerate, "tokens:write", body=Regenerate, answer=NewToken),
+    route("PUT", "/tokens/{id}/allowed-ips", set_allowed_ips, "tokens:write", body=AllowedIps, answer=Token),
 )

@@ -4,25 +4,57 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from app.values import now
+from app.values import Paging, now
 
 PREFIX_LENGTH = 12
+MOST_GRACE_S = 86400
 
 TokenName = Annotated[
     str,
     msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)", description="one line of text"),
 ]
 Scope = Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+Instant = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3})?Z$(?!\n)",
+        description="an instant in UTC such as 2027-01-31T12:00:00Z",
+    ),
+]
+Addresses = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=50)]], msgspec.Meta(max_length=100)]
+Id = Annotated[int, msgspec.Meta(ge=1, le=10**18 - 1)]
 State = Literal["active", "expired", "revoked"]
 
 
 class TokenCreate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What a new token shall be. No scopes: the caller's own. No expiry: 90 days."""
+    """What a new token shall be. No scopes: the caller's own. No expiry: 90 days. No addresses: as the token in use."""
 
     name: TokenName = "token"
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=50)] | None = None
     expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=365)] | None = None
     expires_in: Literal["30d", "90d", "1y", "never"] | None = None
+    expires_at: Instant | None = None
+    allowed_ips: Addresses | None = None
+
+
+class Regenerate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How long the old secret goes on working beside the new one."""
+
+    grace_seconds: Annotated[int, msgspec.Meta(ge=0, le=MOST_GRACE_S)] = 0
+
+
+class AllowedIps(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where a token may be used from; null or an empty list: anywhere."""
+
+    allowed_ips: Addresses | None
+
+
+class TokenFilter(Paging, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Which tokens a list shows: the caller's own, with `tokens:admin` also somebody else's or everybody's."""
+
+    state: State | None = None
+    user_id: Id | None = None
+    all: bool = False
 
 
 class TokenRow(msgspec.Struct, frozen=True):
@@ -33,6 +65,7 @@ class TokenRow(msgspec.Struct, frozen=True):
     name: str
     prefix: str
     scopes: tuple[str, ...]
+    allowed_ips: tuple[str, ...] | None
     created_at: str
     expires_at: str | None
     last_used_at: str | None
@@ -47,6 +80,7 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=False):
     name: str
     prefix: str
     scopes: tuple[str, ...]
+    allowed_ips: tuple[str, ...] | None
     state: State
     created_at: str
     expires_at: str | None
@@ -55,7 +89,7 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=False):
 
 
 class NewToken(msgspec.Struct, frozen=True):
-    """A token just made: the only answer that shows `token`, its secret."""
+    """A token just made, or its secret replaced: the only answer that shows `token`, the secret."""
 
     id: int
     token: str
@@ -63,24 +97,25 @@ class NewToken(msgspec.Struct, frozen=True):
     name: str
     prefix: str
     scopes: tuple[str, ...]
+    allowed_ips: tuple[str, ...] | None
     state: State
     created_at: str
     expires_at: str | None
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A token with its owner, as the guard needs them."""
+    """A token with its owner, as the guard needs them; `old` says that the secret given is the replaced one."""
 
     id: int
     name: str
     scopes: tuple[str, ...]
+    allowed_ips: tuple[str, ...] | None
     expires_at: str | None
     last_used_at: str | None
     revoked_at: str | None
+    old: bool
+    old_until: str | None
     user_id: int
-    username: str
-    role: str
-    status: str
 
 
 def state(expires_at: str | None, revoked_at: str | None) -> State:

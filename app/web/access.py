@@ -13,8 +13,10 @@ from starlette.types import Receive, Scope, Send
 from app.actor import Actor, Call, Identity
 from app.db import Database
 from app.errors import TOKEN_REQUIRED, Forbidden, Invalid, PreconditionFailed, PurserError, Unauthorized
+from app.passwords import Passwords
 from app.permissions import Reach, reaches
-from app.web.codec import BODY_LIMIT_BYTES, ClientGone, Header, no_query, raw_body, too_large
+from app.values import source_of
+from app.web.codec import BODY_LIMIT_BYTES, ClientGone, Header, Reply, no_query, raw_body, too_large
 from app.web.problems import internal, problem
 from app.web.router import starlette_path
 
@@ -44,6 +46,12 @@ class RouteLine(msgspec.Struct, frozen=True):
     """The struct of the query string; None: any parameter is refused."""
     answer: Any = None
     status: int = 200
+    form: Any = None
+    """The struct of a form-encoded body, whose unknown fields are ignored."""
+    scope: str | None = None
+    """On a SIGNED_IN route: the scope that an access token needs; None: any token will do."""
+    refuse: "Callable[[PurserError, str], Reply]" = problem
+    """How a refusal is told, by default as problem+json; it takes the error and the request id."""
     anonymous: bool = False
     """True: a call without a credential is let through to the handler, which judges for itself."""
 
@@ -69,17 +77,22 @@ class Credential(msgspec.Struct, gc=False):
     content_length: int | None = 0
     """None: a body of unknown length follows."""
     token_id: int | None = None
-    """A token that was recognised and does not hold any more; None also for one nobody was ever given."""
+    """A token that was recognised and is refused; None also for one nobody was ever given."""
+    session_id: int | None = None
+    """A session that was recognised and is refused."""
 
 
 class Desk(Protocol):
     """What the guard needs from the rooms; `app.main` hands it over."""
 
-    def known(self, secret: str) -> Identity | None:
-        """The identity when it is cached and holds."""
+    def known(self, credential: Credential) -> Identity | None:
+        """The identity when it is cached and holds here."""
 
     async def identify(self, credential: Credential) -> Identity:
-        """Looks the caller up, and notes a token that does not hold. Unauthorized says why not."""
+        """Looks the caller up, and notes a token that does not hold.
+
+        Unauthorized says why not; Forbidden that the token is not to be used from this address.
+        """
 
     def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Hears of every call that carried a credential, but successful changes, whose row is in their transaction."""
@@ -99,10 +112,11 @@ class Endpoint:
     def __init__(self, line: RouteLine, desk: Desk) -> None:
         self.line = line
         self.desk = desk
+        self._needs = line.scope if line.permission == SIGNED_IN else line.permission
         self._guarded = line.permission not in (PUBLIC, SIGNED_IN)
         self._changes = line.method not in ("GET", "HEAD", "*")
         self._takes_body = line.method in _WITH_BODY
-        self._accepted: Header = (b"x-accepted-scopes", line.permission.encode() if self._guarded else b"")
+        self._accepted: Header = (b"x-accepted-scopes", _accepted(line))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Only a failure to send what has begun is raised."""
@@ -116,17 +130,18 @@ class Endpoint:
             response = await self._answer(Request(scope, receive, send), credential)
         except PurserError as error:
             refusal = error
-            response = problem(error, call.request_id)
+            response = self.line.refuse(error, call.request_id)
         except ClientGone:
             if credential.secret is not None:
                 self.desk.seen(credential, scope["identity"], CLIENT_GONE, None)
             return
         except Exception as error:
             log.error("internal error", exc_info=error, extra={"request_id": call.request_id, "route": call.route})
-            response = internal(call.request_id)
+            response = self.line.refuse(internal(), call.request_id)
         who: Identity | None = scope["identity"]
         status = response.status_code
-        if credential.secret is not None and not (self._changes and status < 400):
+        told = refusal.keeps if refusal is not None else self._changes and status < 400
+        if credential.secret is not None and not told:
             self.desk.seen(credential, who, status, refusal)
         headers = response.raw_headers
         headers += COMMON
@@ -141,7 +156,7 @@ class Endpoint:
         line = self.line
         secret = credential.secret
         if secret is not None:
-            await self._identify(request, credential, secret)
+            await self._identify(request, credential)
         if line.permission != PUBLIC:
             self._guard(request.scope["identity"], secret)
         if self._takes_body:
@@ -150,10 +165,10 @@ class Endpoint:
             no_query(request)
         return await line.handler(request)
 
-    async def _identify(self, request: Request, credential: Credential, secret: str) -> None:
+    async def _identify(self, request: Request, credential: Credential) -> None:
         try:
-            request.scope["identity"] = self.desk.known(secret) or await self.desk.identify(credential)
-        except Unauthorized:
+            request.scope["identity"] = self.desk.known(credential) or await self.desk.identify(credential)
+        except (Unauthorized, Forbidden):
             if self.line.permission != PUBLIC:
                 raise
 
@@ -163,7 +178,7 @@ class Endpoint:
         if self.line.permission == PUBLIC:
             return True
         try:
-            who = None if secret is None else self.desk.known(secret) or await self.desk.identify(credential)
+            who = None if secret is None else self.desk.known(credential) or await self.desk.identify(credential)
             self._guard(who, secret)
         except (Unauthorized, Forbidden):
             return False
@@ -174,9 +189,9 @@ class Endpoint:
             if self.line.anonymous and secret is None:
                 return
             raise Unauthorized(TOKEN_REQUIRED)
-        if not self._guarded:
+        required = self._needs
+        if required is None or (not self._guarded and who.token_id is None):
             return
-        required = self.line.permission
         reach = who.permissions.reach(required)
         if reach is None or not reaches(reach, self.line.reach):
             held = who.permissions.held()
@@ -187,8 +202,19 @@ class Endpoint:
         length = credential.content_length
         if length is not None and length > BODY_LIMIT_BYTES:
             raise too_large(BODY_LIMIT_BYTES)
-        if self.line.body is None and length != 0 and (await raw_body(request)).strip() not in (b"", b"{}"):
+        if (
+            self.line.body is self.line.form is None
+            and length != 0
+            and (await raw_body(request)).strip() not in (b"", b"{}")
+        ):
             raise Invalid("This takes no body.")
+
+
+def _accepted(line: RouteLine) -> bytes:
+    """What a route needs, as its answers tell."""
+    if line.permission == SIGNED_IN:
+        return (line.scope or "").encode()
+    return b"" if line.permission == PUBLIC else line.permission.encode()
 
 
 async def still_allowed(request: Request) -> bool:
@@ -205,6 +231,26 @@ def database(request: Request) -> Database:
 def actor(request: Request) -> Actor:
     """Who acts in this request; only for handlers behind a guard that lets nobody through unknown."""
     return Actor(cast(Identity, request.scope["identity"]), request.scope["credential"].call)
+
+
+def item(request: Request) -> int:
+    """The id in the path."""
+    return cast(int, request.path_params["id"])
+
+
+def caller(request: Request) -> str:
+    """Where a call counts when callers share something scarce: its address, of IPv6 the /64 network."""
+    return source_of(request.scope["credential"].call.ip)
+
+
+def is_local(request: Request) -> bool:
+    """Whether a call may claim the appliance: made on it, or CLAIM_FROM lets anybody."""
+    return credential(request).local or request.app.state.config.claim_from == "any"
+
+
+def passwords(request: Request) -> Passwords:
+    """Hashes and verifies passwords, off the event loop."""
+    return cast(Passwords, request.app.state.passwords)
 
 
 def credential(request: Request) -> Credential:

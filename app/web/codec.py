@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import Invalid, TooLarge
+from app.errors import Invalid, TooLarge, UnsupportedMedia
 from app.values import TOKEN_PREFIX
 
 T = TypeVar("T")
@@ -137,6 +137,19 @@ def query(request: Request, kind: type[T]) -> T:
         if getattr(found, name) is None:  # msgspec reads the text `null` as None: a filter would vanish
             raise Invalid.field(name, f"expected a value, not {_shown(given[name])}")
     return found
+
+
+async def form(request: Request, kind: type[T]) -> T:
+    """A URL-encoded form as a struct; fields it does not know are ignored, as RFC 6749 wants it."""
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if declared != "application/x-www-form-urlencoded":
+        raise UnsupportedMedia("Expected a body of the type application/x-www-form-urlencoded.")
+    given = _parameters(await raw_body(request))
+    known = {name: value for name, value in given.items() if name in kind.__struct_fields__}  # type: ignore[attr-defined]  # a struct
+    try:
+        return msgspec.convert(known, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), kind, known, root="") from None
 
 
 def no_query(request: Request) -> None:

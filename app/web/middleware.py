@@ -1,6 +1,5 @@
 """The layers around everything: what a call says about itself, and which pages of other origins may read answers."""
 
-import ipaddress
 import re
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from app.actor import Call
 from app.config import Network
 from app.errors import Invalid
 from app.logs import request_id
-from app.values import new_request_id
+from app.values import address, new_request_id
 from app.web.access import COMMON, Credential
 from app.web.codec import Reply
 from app.web.problems import problem
@@ -89,15 +88,9 @@ def _secret(header: bytes) -> str | None:
     return secret.strip() if scheme.lower() in ("token", "bearer") else ""
 
 
-def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address, an IPv4 one also when a dual-stack socket wrote it as `::ffff:192.0.2.1`; ValueError."""
-    address = ipaddress.ip_address(ip)
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def _is_loopback(ip: str) -> bool:
     try:
-        return _address(ip).is_loopback
+        return address(ip).is_loopback
     except ValueError:
         return False
 
@@ -107,10 +100,10 @@ def walk(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str
     found = peer
     for hop in (*reversed(forwarded), None):
         try:
-            address = _address(found)
+            hop_address = address(found)
         except ValueError:
             return peer
-        if hop is None or not any(address in network for network in trusted):
+        if hop is None or not any(hop_address in network for network in trusted):
             return found
         found = hop.strip()
     return found

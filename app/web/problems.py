@@ -40,10 +40,11 @@ def problem(error: PurserError, request_id: str) -> Reply:
         "request_id": request_id,
         "errors": [],
     }
-    return Reply(msgspec.json.encode(document | error.facts), status, (_TYPE, *_headers(error)))
+    return Reply(msgspec.json.encode(document | error.facts), status, (_TYPE, *refusal_headers(error)))
 
 
-def _headers(error: PurserError) -> list[Header]:
+def refusal_headers(error: PurserError) -> list[Header]:
+    """The headers that a refusal comes with, in whatever shape it is told."""
     if error.code == "UNAUTHORIZED":
         return [_CHALLENGE]
     if "retry_after_s" in error.facts:
@@ -55,6 +56,6 @@ def _headers(error: PurserError) -> list[Header]:
     return []
 
 
-def internal(request_id: str) -> Reply:
-    """The answer to an error nobody expected: never its text."""
-    return problem(PurserError("Something went wrong here; the request id finds it in the log."), request_id)
+def internal() -> PurserError:
+    """What is told of an error that nobody expected: never its text."""
+    return PurserError("Something went wrong here; the request id finds it in the log.")
