@@ -94,7 +94,7 @@ ROUTES = (
     route("POST", "/roles", create, "roles:admin", reach="all", body=RoleCreate, answer=Role, status=201),
     route("GET", "/roles/{id}", show, "roles:read", reach="all", answer=Role),
     route("PATCH", "/roles/{id}", update, "roles:admin", reach="all", body=RolePatch, answer=Role),
-    route("DELETE", "/roles/{id}", remove, "roles:admin", reach="all"),
+    route("DELETE", "/roles/{id}", remove, "roles:admin", reach="all", status=204),
     route(
         "PUT", "/roles/{id}/permissions", set_permissions, "roles:admin", reach="all", body=RolePermissions, answer=Role
     ),

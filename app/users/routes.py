@@ -134,7 +134,7 @@ ROUTES = (
     route("GET", "/users/{id}", show, "users:read", answer=User),
     route("PATCH", "/users/{id}", update, "users:write", body=UserPatch, answer=User),
     route("PUT", "/users/{id}", update, "users:write", body=UserPatch, answer=User),
-    route("DELETE", "/users/{id}", remove, "users:delete"),
+    route("DELETE", "/users/{id}", remove, "users:delete", status=204),
     route("PATCH", "/users/{id}/status", set_status, "users:write", reach="group", body=StatusPatch, answer=User),
     route("PATCH", "/users/{id}/password", reset_password, "users:write", reach="group", body=PasswordPatch),
 )
