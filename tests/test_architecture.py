@@ -51,7 +51,7 @@ ROOM = {
 }
 # A large service is several modules; routes may also hand work to their own room's workers.
 SERVICES = {"attempts", "activations"}
-WORKERS = {"downloads", "switching"}
+WORKERS = {"authentication", "downloads", "switching"}
 OWN = {
     "__init__": set[str](),
     "routes": {"service", "structs"} | SERVICES | WORKERS,

@@ -170,8 +170,16 @@ ROUTES = (
     route("POST", "/auth/login", login, PUBLIC, body=Login, answer=SignedIn),
     route("POST", "/auth/token", token, PUBLIC, form=TokenForm, answer=Pair, refuse=oauth_refusal),
     route("POST", "/auth/refresh", refresh, PUBLIC, body=Refresh, answer=Pair),
-    route("POST", "/auth/logout", logout, SIGNED_IN, scope="users:write", body=Logout),
-    route("POST", "/auth/change-password", change_password, SIGNED_IN, scope="users:write", body=ChangePassword),
+    route("POST", "/auth/logout", logout, SIGNED_IN, scope="users:write", body=Logout, answer=dict),
+    route(
+        "POST",
+        "/auth/change-password",
+        change_password,
+        SIGNED_IN,
+        scope="users:write",
+        body=ChangePassword,
+        answer=dict,
+    ),
     route("GET", "/auth/sessions", index, SIGNED_IN, scope="users:read", query=Paging, answer=list[Session]),
     route("DELETE", "/auth/sessions/{id}", end, SIGNED_IN, scope="users:write", status=204),
 )

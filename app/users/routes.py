@@ -136,5 +136,7 @@ ROUTES = (
     route("PUT", "/users/{id}", update, "users:write", body=UserPatch, answer=User),
     route("DELETE", "/users/{id}", remove, "users:delete", status=204),
     route("PATCH", "/users/{id}/status", set_status, "users:write", reach="group", body=StatusPatch, answer=User),
-    route("PATCH", "/users/{id}/password", reset_password, "users:write", reach="group", body=PasswordPatch),
+    route(
+        "PATCH", "/users/{id}/password", reset_password, "users:write", reach="group", body=PasswordPatch, answer=dict
+    ),
 )
