@@ -185,7 +185,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CLAIM_FROM",
         "loopback",
-        "Who may make the first token: `loopback` (or a Unix socket), or `any` address.",
+        "Who may claim the appliance, by first token or first account: `loopback` (or a Unix socket), or `any`.",
         "claim_from",
         _one_of("loopback", "any"),
     ),

@@ -41,7 +41,7 @@ async def actor(database: Database) -> Actor:
     """The appliance's first user."""
 
     def act(tx: Tx) -> Actor:
-        return users.acting(users.claim(tx), None)
+        return users.acting(tx, users.claim(tx))
 
     return await database.write(act)
 

@@ -73,7 +73,7 @@ def test_an_internal_error_says_nothing_of_itself(config: Config, caplog: pytest
 
 
 def test_a_refusal_of_an_unknown_kind_is_an_internal_error() -> None:
-    assert internal("id").status_code == 500
+    assert problem(internal(), "id").status_code == 500
     assert problem(TooMany("Slowly.", retry_after_s=7), "id").raw_headers[1] == (b"retry-after", b"7")
     assert len(problem(Conflict("x" * 100_000), "id").body) < 3000
 

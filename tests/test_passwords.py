@@ -89,7 +89,7 @@ def test_the_thousand_commonest_are_a_thousand_and_refused_in_capitals_too() -> 
     head, *commonest = files("app").joinpath("common_passwords.txt").read_text("utf-8").splitlines()
     assert head.startswith("# ")
     assert len(commonest) == len({*commonest}) == 1000
-    assert commonest[:5] == ["password", "12345678", "123456789", "baseball", "football"]
+    assert commonest[:5] == ["123456789", "password", "12345678", "password1", "1234567890"]
     assert min(map(len, commonest)) >= 8
     for password in commonest:
         for form in (password, password.upper()):
