@@ -37,11 +37,11 @@ LIMIT 1;
 
 -- name: credentials :one
 -- The account that an identifier names, a casefolded username or e-mail; no username holds an @. None: no account.
-SELECT id, username, email, status, password_hash FROM users WHERE username_key = :key OR email_key = :key;
+SELECT id, username, email, status, password_hash, session_epoch FROM users WHERE username_key = :key OR email_key = :key;
 
 -- name: credentials_by_id :one
 -- None when there is none.
-SELECT id, username, email, status, password_hash FROM users WHERE id = :id;
+SELECT id, username, email, status, password_hash, session_epoch FROM users WHERE id = :id;
 
 -- name: grants_of :many
 -- What the roles of an account grant, the first role first.

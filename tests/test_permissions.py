@@ -198,7 +198,7 @@ def test_a_scope_reaches_down_its_own_ladder_and_nowhere_else(resource: str) -> 
 def test_the_built_in_roles_grant_from_the_start_what_is_written(stranger: TestClient, config: Config) -> None:
     seeded = rows(config.database_path, "SELECT name, built_in, grants FROM roles ORDER BY id")
     assert [(row["name"], row["built_in"]) for row in seeded] == [(name, 1) for name in STANDING]
-    assert (SUPER_ADMIN, ADMIN, USER, GUEST) == tuple(GRANTED)
+    assert tuple(GRANTED) == (SUPER_ADMIN, ADMIN, USER, GUEST)
     for row in seeded:
         found = msgspec.json.decode(row["grants"], type=list[Grant])
         assert {grant.permission: grant.reach for grant in found} == GRANTED[row["name"]], row["name"]

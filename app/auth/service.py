@@ -118,7 +118,7 @@ def sign_in(
     """Opens a session when the password was right; counts a wrong one. Looks again: guesses may come all at once."""
     _not_shut_out(tx, attempt, device)
     found = attempt.found
-    if found is None or not right or users.credentials_of(tx, found.id).password_hash != found.password_hash:
+    if found is None or not right or _changed(tx, found):
         _fail(tx, attempt, device, call, 401)
         raise WrongPassword("Wrong identifier or password.")
     who = users.account(tx, found.id)
@@ -133,6 +133,12 @@ def sign_in(
     actor = Actor(Identity(who.id, who.username, Permissions(()), session_id=opened.session_id), call)
     audit.record(tx, actor, "auth.sign_in", attempt.subject)
     return opened, user
+
+
+def _changed(tx: Tx, found: Credentials) -> bool:
+    """Whether the password that was verified is no longer the account's; under stronger parameters it still is."""
+    now = users.credentials_of(tx, found.id)
+    return now.password_hash != found.password_hash and now.session_epoch != found.session_epoch
 
 
 def _fail(tx: Tx, attempt: Attempt, device: Device, call: Call | None, status: int) -> None:

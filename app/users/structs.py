@@ -197,6 +197,7 @@ class Credentials(msgspec.Struct, frozen=True):
     email: str | None
     status: Status
     password_hash: str | None
+    session_epoch: int
 
 
 class RoleGrants(msgspec.Struct, frozen=True):
