@@ -1,15 +1,11 @@
-"""The claim: one act, ever, on the appliance itself, makes it somebody's."""
+"""Accounts: who sees and manages whom, what a profile takes, and what must never happen to the last super admin."""
 
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import threading
-import tomllib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import httpx2
@@ -17,221 +13,758 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import Config
-from app.main import create_app
-from tests.support import ROOT, START_S, Service, ask, claim, configured, refusal, rows
+from app.main import Purser, create_app
+from app.values import folded, new_token
+from tests.accounts import PASSWORD, bearer, make_group, make_person, sign_in
+from tests.support import claim, configured, refusal, rows
 
-TOKENS = "/api/v1/tokens"
-NOT_CLAIMED = "This appliance is not claimed yet; the first token is made on the appliance itself."
-NEEDED = "A token is required: send `Authorization: Token …`."
-
-
-def test_the_first_call_makes_the_first_token_and_its_owner(stranger: TestClient, config: Config) -> None:
-    answer = stranger.post(TOKENS)
-    made = answer.json()
-    assert answer.status_code == 201
-    assert answer.headers["location"] == "/api/v1/tokens/1"
-    assert (made["scopes"], made["expires_at"], made["state"], made["user_id"]) == (["*"], None, "active", 1)
-    (owner,) = rows(config.database_path, "SELECT * FROM users")
-    assert (owner["username"], owner["role"], owner["status"]) == ("admin", "super_admin", "active")
-    assert owner["password_hash"] is None
-    stranger.headers["Authorization"] = f"Token {made['token']}"
-    assert stranger.get(TOKENS).json()[0]["id"] == 1
+USERS = "/api/v1/users"
+AT = "2026-11-21T06:17:00.123Z"
+ORDERS = ["created_at", "-created_at", "username", "-username", "name", "-name"]
 
 
-def test_the_claim_is_a_change_in_the_trail(stranger: TestClient, config: Config) -> None:
-    claim(stranger)
-    (row,) = rows(config.database_path, "SELECT * FROM audit")
-    assert (row["kind"], row["action"], row["target"]) == ("change", "appliance.claim", "tokens/1")
-    assert (row["actor_name"], row["status"], row["ip"], row["route"]) == ("admin", 201, "127.0.0.1", TOKENS)
+@dataclass(frozen=True)
+class Planted:
+    """An account that was put into the database from outside, without a password, with an access token."""
+
+    id: int
+    headers: dict[str, str]
 
 
-def test_the_first_token_may_be_named_and_nothing_else(stranger: TestClient) -> None:
-    for more in ({"scopes": ["packages:read"]}, {"expires_in_days": 1}, {"expires_in": "never"}):
-        assert refusal(stranger.post(TOKENS, json=more), 400)["errors"][0]["field"] == "/"
-    refusal(stranger.post(TOKENS, json={"name": ""}), 400)
-    assert stranger.post(TOKENS, json={"name": "bench"}).json()["name"] == "bench"
+def insert(config: Config, statement: str, *values: object) -> int:
+    """Runs a statement on the database file from outside; the id of the new row."""
+    with sqlite3.connect(config.database_path) as outside:
+        outside.execute("PRAGMA foreign_keys = ON")
+        made = outside.execute(statement, values).lastrowid
+    outside.close()
+    return made or 0
 
 
-def test_after_the_claim_nobody_claims_again(client: TestClient, config: Config) -> None:
-    """Not when every token is revoked, nor when they and their owner are gone."""
-    own = client.headers.pop("authorization")
-    assert refusal(client.post(TOKENS), 401, "UNAUTHORIZED")["detail"] == NEEDED
-    client.delete(f"{TOKENS}/1", headers={"Authorization": own})
-    refusal(client.get(TOKENS, headers={"Authorization": own}), 401)
-    refusal(client.post(TOKENS), 401)
-    for statement in ("DELETE FROM tokens", "DELETE FROM users"):
-        with sqlite3.connect(config.database_path) as outside:
-            outside.execute(statement)
-        outside.close()
-        refusal(client.post(TOKENS), 401)
-    assert rows(config.database_path, "SELECT count(*) AS n FROM tokens") == [{"n": 0}]
+def plant(
+    config: Config, username: str, role: str = "user", *, name: str = "", scopes: str = '["*"]', **more: object
+) -> Planted:
+    """An account with a token, without the quarter of a second that hashing a password takes; `more` are columns."""
+    email = str(more.pop("email", f"{username}@example.com"))
+    text = folded("\n".join(part for part in (username, email, name) if part))
+    known = {"username": username, "username_key": folded(username), "email": email, "email_key": folded(email)}
+    known |= {"full_name": name, "search_text": text, "status": "active", "role": role}
+    columns: dict[str, object] = known | {"created_at": AT, "updated_at": AT} | more
+    places = ", ".join("?" * len(columns))
+    made = insert(config, f"INSERT INTO users ({', '.join(columns)}) VALUES ({places})", *columns.values())  # noqa: S608
+    return Planted(made, give_token(config, made, scopes))
 
 
-def test_a_call_with_a_credential_never_claims(stranger: TestClient) -> None:
-    for header in ("Token x", "Basic YTpi", "Bearer ", "Token"):
-        assert refusal(stranger.post(TOKENS, headers={"Authorization": header}), 401)["detail"] == "Invalid token"
-    claim(stranger)
+def give_token(config: Config, user_id: int, scopes: str = '["*"]') -> dict[str, str]:
+    """The header of a call with a new token of an account's."""
+    secret = new_token()
+    insert(
+        config,
+        "INSERT INTO tokens (user_id, name, prefix, secret_sha256, scopes, created_at) VALUES (?, 'test', ?, ?, ?, ?)",
+        *(user_id, secret[:12], sha256(secret.encode()).hexdigest(), scopes, AT),
+    )
+    return bearer(secret)
+
+
+def made(client: TestClient, **wanted: Any) -> dict[str, Any]:
+    answer = client.post(USERS, json={"password": PASSWORD, "name": "Somebody", **wanted})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def field(answer: httpx2.Response) -> str:
+    """The one field that a refused input is about."""
+    (error,) = refusal(answer, 400, "VALIDATION_ERROR")["errors"]
+    return str(error["field"])
+
+
+def names(answer: httpx2.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [user["username"] for user in answer.json()]
+
+
+def stored(config: Config, user_id: int) -> dict[str, Any]:
+    (row,) = rows(config.database_path, "SELECT * FROM users WHERE id = ?", user_id)
+    return row
+
+
+def at_once(*calls: Callable[[], httpx2.Response]) -> list[httpx2.Response]:
+    """The answers to calls that all begin at the same time."""
+    go = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], httpx2.Response]) -> httpx2.Response:
+        go.wait(30)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+# Making, showing, changing and deleting.
+
+
+def test_an_account_is_made_shown_and_never_tells_its_hash(client: TestClient, config: Config) -> None:
+    answer = client.post(
+        USERS, json={"email": "Una@Example.com", "password": PASSWORD, "full_name": "Una Åström", "phone": "+46 8 123"}
+    )
+    una = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (201, f"{USERS}/{una['id']}")
+    assert answer.headers["etag"] == '"1"'
+    told = {key: una[key] for key in ("email", "username", "name", "full_name", "phone", "avatar", "bio", "group_id")}
+    assert told == {
+        "email": "Una@Example.com",
+        "username": "Una",
+        "name": "Una Åström",
+        "full_name": "Una Åström",
+        "phone": "+46 8 123",
+        "avatar": None,
+        "bio": None,
+        "group_id": None,
+    }
+    assert (una["status"], una["is_active"], una["role"], una["roles"]) == ("active", True, "user", ["user"])
+    assert una["last_login_at"] is None
+    shown = client.get(answer.headers["location"])
+    assert (shown.json(), shown.headers["etag"]) == (una, '"1"')
+    hashed = stored(config, una["id"])["password_hash"]
+    assert hashed.startswith("$scrypt$ln=14,r=8,p=5$")
+    for told_to in (answer, shown, client.get(USERS), client.patch(f"{USERS}/{una['id']}", json={"bio": "x"})):
+        assert "hash" not in told_to.text
+        assert "scrypt" not in told_to.text
+        assert PASSWORD not in told_to.text
 
 
 @pytest.mark.parametrize(
-    "host", ["192.0.2.7", "10.0.0.1", "::ffff:192.0.2.7", "fe80::1", "128.0.0.1", "localhost", "0.0.0.0"]
+    ("taken", "again"),
+    [
+        ("ärger@example.com", "ÄRGER@EXAMPLE.COM"),
+        ("straße@example.com", "STRASSE@example.com"),
+        ("иван@example.com", "ИВАН@example.com"),
+        ("σίσυφος@example.com", "ΣΊΣΥΦΟΣ@example.com"),
+        ("μαΐου@example.com", "μαΐου@example.com".upper()),
+        ("a\u0308rger@example.com", "\u00c4rger@example.com"),
+    ],
 )
-def test_a_call_from_elsewhere_does_not_claim(stranger: TestClient, host: str) -> None:
-    assert refusal(ask(stranger, "POST", TOKENS, host=host), 403, "FORBIDDEN")["detail"] == NOT_CLAIMED
-    claim(stranger)
+def test_e_mail_and_username_are_unique_without_regard_to_case(
+    client: TestClient, config: Config, taken: str, again: str
+) -> None:
+    """In every script, and in every way to write the same letters; refused at making and at changing alike."""
+    plant(config, taken.partition("@")[0], email=taken)
+    other = plant(config, "other")
+    document = refusal(client.post(USERS, json={"email": again, "password": PASSWORD, "name": "x"}), 409, "CONFLICT")
+    assert document["field"] == "email"
+    path, local = f"{USERS}/{other.id}", again.partition("@")[0]
+    for wanted, about in (({"email": again}, "email"), ({"username": local}, "username")):
+        assert refusal(client.patch(path, json=wanted), 409, "CONFLICT")["field"] == about
+    assert stored(config, other.id)["revision"] == 1
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
-def test_a_call_on_the_appliance_claims(stranger: TestClient, host: str) -> None:
-    assert ask(stranger, "POST", TOKENS, host=host).status_code == 201
+def test_a_conflict_names_what_the_caller_gave(client: TestClient, config: Config) -> None:
+    """Not the username that would have been derived, and that somebody else has besides."""
+    plant(config, "bob", email="first@example.com")
+    plant(config, "robert", email="bob@example.com")
+    answer = client.post(USERS, json={"email": "bob@example.com", "password": PASSWORD, "name": "x"})
+    assert refusal(answer, 409)["field"] == "email"
+    answer = client.post(
+        USERS, json={"email": "third@example.com", "username": "BOB", "password": PASSWORD, "name": "x"}
+    )
+    assert refusal(answer, 409)["field"] == "username"
+
+
+@pytest.mark.slow
+def test_a_username_is_derived_from_the_e_mail_also_twelve_times(client: TestClient) -> None:
+    found = [made(client, email=f"una@{number}.example.com")["username"] for number in range(12)]
+    assert found[:9] == ["una", *(f"una{number}" for number in range(2, 10))]
+    assert all(name.startswith("una-") for name in found[9:])
+    assert len(set(found)) == 12
+
+
+def test_a_username_never_reads_like_an_e_mail(client: TestClient, config: Config) -> None:
+    """Full-width letters are the same letters when compared, so ＠ would name the account of another."""
+    victim = plant(config, "victim")
+    for sign in ("＠", "﹫"):
+        refused = {"email": "other@example.com", "username": f"victim{sign}example.com"}
+        assert field(client.post(USERS, json={"password": PASSWORD, "name": "x", **refused})) == "/username"
+        username = made(client, email=f"a{sign}b@{ord(sign)}.example.com")["username"]
+        assert "@" not in folded(username)
+    assert "@" not in stored(config, victim.id)["username_key"]
+
+
+def test_a_change_keeps_what_it_does_not_name(client: TestClient, config: Config) -> None:
+    profile = {"phone": "+46 8 123", "avatar": "/a.png", "department": "Lab", "position": "Head", "bio": "One\ntwo"}
+    una = plant(config, "una", name="Una", **profile)
+    path = f"{USERS}/{una.id}"
+    before = client.get(path).json()
+    for method in ("PATCH", "PUT"):
+        answer = client.request(method, path, json={"department": method})
+        assert answer.headers["etag"] == f'"{answer.json()["revision"]}"'
+        ignored = {"department", "revision", "updated_at"}
+        assert {k: v for k, v in answer.json().items() if k not in ignored} == {
+            k: v for k, v in before.items() if k not in ignored
+        }
+        assert answer.json()["department"] == method
+    emptied = client.patch(path, json=dict.fromkeys(profile)).json()
+    assert {name: emptied[name] for name in profile} == dict.fromkeys(profile)
+    assert emptied["name"] == "Una"
+
+
+def test_an_empty_change_is_fine_and_changes_nothing(client: TestClient, config: Config) -> None:
+    path = f"{USERS}/{plant(config, 'una', name='Una', phone='+46 8 123').id}"
+    before = client.get(path).json()
+    for method in ("PATCH", "PUT"):
+        answer = client.request(method, path, json={})
+        assert answer.status_code == 200
+        assert answer.json() | {"revision": 1, "updated_at": AT} == before
+
+
+def test_what_every_account_has_is_never_emptied(client: TestClient, config: Config) -> None:
+    path = f"{USERS}/{plant(config, 'una').id}"
+    for name in ("name", "full_name", "username", "email"):
+        for nothing in (None, ""):
+            assert field(client.patch(path, json={name: nothing})) == f"/{name}"
+    assert client.get(path).json()["revision"] == 1
+
+
+def test_name_and_full_name_are_the_same(client: TestClient, config: Config) -> None:
+    path = f"{USERS}/{plant(config, 'una').id}"
+    for wanted in ({"name": "A"}, {"full_name": "A"}, {"name": "A", "full_name": "A"}):
+        client.patch(path, json={"name": "before"})
+        answer = client.patch(path, json=wanted).json()
+        assert (answer["name"], answer["full_name"]) == ("A", "A")
+    assert field(client.patch(path, json={"name": "A", "full_name": "B"})) == "/full_name"
+    both = {"email": "b@example.com", "password": PASSWORD, "name": "A", "full_name": "B"}
+    assert field(client.post(USERS, json=both)) == "/full_name"
+
+
+def test_an_account_that_has_changed_since_is_left_alone(client: TestClient, config: Config) -> None:
+    path = f"{USERS}/{plant(config, 'una').id}"
+    calls: list[tuple[str, str, object]] = [
+        ("PATCH", path, {"bio": "late"}),
+        ("PATCH", f"{path}/status", {"status": "suspended"}),
+        ("DELETE", path, {}),
+    ]
+    for method, at, wanted in calls:
+        for revision in ('"2"', 'W/"7"', "nonsense"):
+            answer = client.request(method, at, json=wanted, headers={"If-Match": revision})
+            refusal(answer, 412, "PRECONDITION_FAILED")
+    assert (client.get(path).json()["revision"], client.get(path).json()["status"]) == (1, "active")
+    assert client.patch(path, json={"bio": "x"}, headers={"If-Match": '"1"'}).json()["revision"] == 2
+    assert client.delete(path, headers={"If-Match": '"2"'}).status_code == 204
+
+
+def test_an_account_is_deleted_once(client: TestClient, config: Config) -> None:
+    path = f"{USERS}/{plant(config, 'una').id}"
+    answer = client.delete(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    for method in ("GET", "PATCH", "DELETE"):
+        refusal(client.request(method, path, json=None if method == "GET" else {}), 404, "NOT_FOUND")
+    refusal(client.patch(f"{path}/status", json={"status": "active"}), 404)
+    refusal(client.patch(f"{path}/password", json={"password": PASSWORD}), 404)
+
+
+def test_a_deletion_takes_no_body(client: TestClient, config: Config) -> None:
+    una = plant(config, "una")
+    refusal(client.request("DELETE", f"{USERS}/{una.id}", json={"user_id": una.id}), 400)
+    assert client.get(f"{USERS}/{una.id}").status_code == 200
+
+
+def test_with_an_account_goes_what_only_it_owns_and_the_trail_stays(client: TestClient, config: Config) -> None:
+    role = client.post("/api/v1/roles", json={"name": "viewer", "permissions": []}).json()
+    una = make_person(client, config, "una", "user", "viewer")
+    give_token(config, una.id)
+    assert client.patch(f"{USERS}/me", json={"bio": "x"}, headers=una.headers).status_code == 200
+    package_id = client.post("/api/v1/packages", json={"name": "hello", "version": "1.0"}).json()["id"]
+    insert(
+        config,
+        "INSERT INTO package_attempts (package_id, number, status, queued_by, queued_at) VALUES (?, 1, 'failed', ?, ?)",
+        *(package_id, una.id, AT),
+    )
+    owned = ("sessions", "tokens", "user_roles", "sign_in_sources")
+
+    def left() -> list[int]:
+        counted = "SELECT count(*) AS n FROM {} WHERE user_id = ?"
+        return [rows(config.database_path, counted.format(table), una.id)[0]["n"] for table in owned]
+
+    assert min(left()) > 0
+    assert client.delete(f"{USERS}/{una.id}").status_code == 204
+    assert left() == [0] * len(owned)
+    assert rows(config.database_path, "SELECT count(*) AS n FROM refresh_tokens") == [{"n": 0}]
+    assert rows(config.database_path, "SELECT queued_by FROM package_attempts") == [{"queued_by": None}]
+    trail = rows(config.database_path, "SELECT actor_name, action FROM audit WHERE actor_id = ?", una.id)
+    assert {"actor_name": "una", "action": "users.update"} in trail
+    refusal(client.get(f"{USERS}/me", headers=una.headers), 401)
+    assert client.delete(f"/api/v1/roles/{role['id']}").status_code == 204
+
+
+def test_an_id_is_never_given_to_another(client: TestClient, config: Config) -> None:
+    first = plant(config, "una")
+    client.delete(f"{USERS}/{first.id}")
+    assert plant(config, "una").id > first.id
+
+
+# Lists.
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A super admin among people whose names are hard to search for; these tests only read."""
+    config = configured(tmp_path_factory.mktemp("crowd") / "data")
+    with TestClient(create_app(config), client=("127.0.0.1", 50000)) as client:
+        client.headers["Authorization"] = f"Token {claim(client)}"
+        group_id = make_group(config, "North", "00000001")
+        client.post("/api/v1/roles", json={"name": "viewer", "permissions": []})
+        for username, name in [
+            ("percent", "100% sure"),
+            ("under_score", "plain"),
+            ("backslash", "C:\\temp"),
+            ("o'brien", "It's me"),
+            ("quote", 'the "great"'),
+            ("arger", "Ärger Größe"),
+            ("wang", "王漢字"),
+        ]:
+            plant(config, username, name=name)
+        plant(config, "gone", status="inactive", group_id=group_id)
+        plant(config, "banned", status="suspended")
+        plant(config, "waiting", "guest", status="pending", group_id=group_id)
+        further = plant(config, "further", email="mixed.Case@Example.ORG")
+        insert(config, "INSERT INTO user_roles SELECT ?, id FROM roles WHERE name = 'viewer'", further.id)
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("%", ["percent"]),
+        ("_", ["under_score"]),
+        ("\\", ["backslash"]),
+        ("'", ["o'brien"]),
+        ('"', ["quote"]),
+        ("ä", ["arger"]),
+        ("Ä", ["arger"]),
+        ("GRÖSSE", ["arger"]),
+        ("a\u0308rger", ["arger"]),
+        ("漢", ["wang"]),
+        ("MIXED.case@", ["further"]),
+        ("UNDER_", ["under_score"]),
+        ("sure", ["percent"]),
+        ("%' OR 1=1 --", []),
+        ("a%e", []),
+    ],
+)
+def test_a_search_finds_exactly_what_contains_the_text(crowd: TestClient, wanted: str, found: list[str]) -> None:
+    answer = crowd.get(USERS, params={"q": wanted, "count": "true"})
+    assert names(answer) == found
+    assert answer.headers["x-total-count"] == str(len(found))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"status": "inactive"}, ["gone"]),
+        ({"status": "suspended"}, ["banned"]),
+        ({"status": "pending"}, ["waiting"]),
+        ({"role": "super_admin"}, ["admin"]),
+        ({"role": "guest"}, ["waiting"]),
+        ({"role": "viewer"}, ["further"]),
+        ({"role": "nobody"}, []),
+        ({"group_id": "1"}, ["gone", "waiting"]),
+        ({"group_id": "1", "status": "pending", "role": "guest", "q": "ait"}, ["waiting"]),
+        ({"group_id": "9"}, []),
+    ],
+)
+def test_a_list_is_cut_down_by_filters(crowd: TestClient, wanted: dict[str, str], found: list[str]) -> None:
+    answer = crowd.get(USERS, params={"count": "true", **wanted})
+    assert names(answer) == found
+    assert answer.headers["x-total-count"] == str(len(found))
+
+
+def test_a_list_shows_all_roles_of_an_account(crowd: TestClient) -> None:
+    (further,) = crowd.get(USERS, params={"q": "further"}).json()
+    assert (further["role"], further["roles"]) == ("user", ["user", "viewer"])
+    assert crowd.get(f"{USERS}/{further['id']}").json() == further
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("X-Forwarded-For", "127.0.0.1"),
-        ("X-Forwarded-For", ""),
-        ("Forwarded", "for=127.0.0.1"),
-        ("Via", "1.1 proxy"),
-        ("Origin", "http://localhost:3000"),
-        ("origin", "null"),
-        ("x-FORWARDED-for", "::1"),
+        ("sort", "password_hash"),
+        ("sort", "email"),
+        ("sort", "name desc"),
+        ("status", "gone"),
+        ("group_id", "0"),
+        ("group_id", "x"),
+        ("limit", "0"),
+        ("limit", "1001"),
+        ("q", ""),
+        ("q", "x" * 101),
+        ("search", "x"),
     ],
 )
-def test_a_call_through_a_proxy_or_from_a_page_does_not_claim(stranger: TestClient, name: str, value: str) -> None:
-    assert refusal(stranger.post(TOKENS, headers={name: value}), 403)["detail"] == NOT_CLAIMED
-    claim(stranger)
+def test_a_parameter_that_is_none_is_refused_by_name(crowd: TestClient, name: str, value: str) -> None:
+    assert field(crowd.get(USERS, params={name: value})).strip("/") == name
 
 
-def test_a_trusted_proxy_does_not_make_a_caller_local(tmp_path: Path) -> None:
-    app = create_app(configured(tmp_path / "data", TRUSTED_PROXIES="127.0.0.0/8"))
-    with TestClient(app, client=("127.0.0.1", 7)) as client:
-        refusal(client.post(TOKENS, headers={"X-Forwarded-For": "127.0.0.1"}), 403)
+def walk(client: TestClient, path: str, between: Callable[[list[str]], None]) -> list[str]:
+    """All usernames of a list, page by page; `between` hears of those seen so far."""
+    answer = client.get(path)
+    found = names(answer)
+    while "next" in answer.links:
+        between(found)
+        answer = client.get(answer.links["next"]["url"])
+        found += names(answer)
+    return found
 
 
-def test_claim_from_any_lets_everybody_claim_once(tmp_path: Path) -> None:
-    app = create_app(configured(tmp_path / "data", CLAIM_FROM="any"))
-    with TestClient(app, client=("192.0.2.7", 7)) as client:
-        claim(client)
-        refusal(client.post(TOKENS, headers={"Via": "1.1 proxy"}), 401)
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_hold_every_account_once_while_others_come_and_go(client: TestClient, config: Config, order: str) -> None:
+    """Half of the accounts share one name; the row that a page ended with may be the one that goes."""
+    total = 10
+    for number in range(total):
+        plant(config, f"u{number * 7 % total}", name="Same" if number % 2 else f"N{number}")
+    for limit in (1, 2, 3, 7):
+        stay = set(names(client.get(USERS)))
+
+        def come_and_go(seen: list[str], limit: int = limit, stay: set[str] = stay) -> None:
+            last = seen[-1]
+            if last != "admin":
+                insert(config, "DELETE FROM users WHERE username = ?", last)
+            stay.discard(last)
+            for name in ("", "Same", "zz"):
+                plant(config, f"new-{order}-{limit}-{len(seen)}-{name}", name=name)
+
+        seen = walk(
+            client, f"{USERS}?limit={limit}&sort={order}", lambda seen: come_and_go(seen) if len(seen) < 9 else None
+        )
+        assert len(seen) == len(set(seen))
+        assert stay <= set(seen)
 
 
-def test_an_account_that_is_no_longer_active_has_no_tokens_that_work(client: TestClient, config: Config) -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_is_what_it_says(client: TestClient, config: Config, order: str) -> None:
+    """Also for the last character there is, and for the account without a name."""
+    for username, name in [("B", "same"), ("a", "same"), ("\U0010ffffz", "\U0010ffffz"), ("ä", "Zed"), ("z", "same")]:
+        plant(config, username, name=name)
+    key: dict[str, Callable[[dict[str, Any]], object]] = {
+        "created_at": lambda user: user["id"],
+        "username": lambda user: folded(user["username"]),
+        "name": lambda user: (user["name"], user["id"]),
+    }
+    everybody = sorted(client.get(USERS).json(), key=key[order.lstrip("-")], reverse=order.startswith("-"))
+    assert len(everybody) == 6
+    assert walk(client, f"{USERS}?limit=2&sort={order}", lambda seen: None) == [user["username"] for user in everybody]
+
+
+def test_a_page_costs_as_many_statements_with_many_accounts_as_with_one(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    def statements() -> list[int]:
+        heard: list[int] = []
+        app.state.db.observe = lambda name, statements, seconds: heard.append(statements) if name == "page" else None
+        assert client.get(USERS, params={"count": "true", "limit": 1000}).status_code == 200
+        app.state.db.observe = None
+        return heard
+
+    one = statements()
+    for number in range(50):
+        plant(config, f"u{number}", name="Same")
+    assert (len(one), statements()) == (1, one)
+
+
+# Status, passwords, deletion of many.
+
+
+def test_a_status_decides_at_once_who_may_come_in(client: TestClient, config: Config) -> None:
+    """Its sessions end for good; its tokens rest until it is active again."""
+    una = make_person(client, config, "una")
+    token = give_token(config, una.id)
+    path = f"{USERS}/{una.id}/status"
     for status in ("inactive", "suspended", "pending"):
-        token = client.post(TOKENS).json()["token"]
-        with sqlite3.connect(config.database_path) as outside:
-            outside.execute("UPDATE users SET status = ?", (status,))
-        outside.close()
-        answer = client.get(TOKENS, headers={"Authorization": f"Token {token}"})
-        assert refusal(answer, 401)["detail"] == "Invalid token"
-        with sqlite3.connect(config.database_path) as outside:
-            outside.execute("UPDATE users SET status = 'active'")
-        outside.close()
-        assert client.get(TOKENS, headers={"Authorization": f"Token {token}"}).status_code == 200
+        assert client.get(f"{USERS}/me", headers=token).status_code == 200
+        answer = client.patch(path, json={"status": status})
+        assert (answer.status_code, answer.json()["status"], answer.json()["is_active"]) == (200, status, False)
+        assert answer.headers["etag"] == f'"{answer.json()["revision"]}"'
+        refusal(client.get(f"{USERS}/me", headers=token), 401, "UNAUTHORIZED")
+        refusal(client.get(f"{USERS}/me", headers=una.headers), 401)
+        assert client.patch(path, json={"status": "active"}).json()["is_active"] is True
+        refusal(client.get(f"{USERS}/me", headers=una.headers), 401)
+    refresh = {"refresh_token": una.pair["refresh_token"]}
+    refusal(client.post("/api/v1/auth/refresh", json=refresh, headers={"Authorization": ""}), 401)
+    actions = [row["action"] for row in rows(config.database_path, "SELECT action FROM audit WHERE kind = 'change'")]
+    assert actions[-6:] == ["users.inactive", "users.active", "users.suspended", "users.active"] + [
+        "users.pending",
+        "users.active",
+    ]
+    for wrong in ("deleted", "", None, 1):
+        assert field(client.patch(path, json={"status": wrong})) == "/status"
 
 
-def test_a_role_that_nobody_defined_may_do_nothing(client: TestClient, config: Config) -> None:
-    token = client.post(TOKENS).json()["token"]
-    with sqlite3.connect(config.database_path) as outside:
-        outside.execute("UPDATE users SET role = 'stranger'")
-    outside.close()
-    answer = client.get("/api/v1/packages", headers={"Authorization": f"Token {token}"})
-    assert refusal(answer, 403)["required"] == ["packages:read"]
+def test_nobody_suspends_or_deletes_the_own_account(client: TestClient, config: Config) -> None:
+    plant(config, "second", "super_admin")
+    for status in ("inactive", "suspended", "pending"):
+        assert refusal(client.patch(f"{USERS}/1/status", json={"status": status}), 409)["state"] == "active"
+    refusal(client.delete(f"{USERS}/1"), 409, "CONFLICT")
+    refusal(client.post(f"{USERS}/batch-delete", json={"ids": [1]}), 409, "CONFLICT")
+    assert client.get(f"{USERS}/1").json()["status"] == "active"
 
 
-@pytest.mark.slow
-def test_of_a_hundred_simultaneous_claims_exactly_one_succeeds(service: Service) -> None:
-    """A hundred connections are open before the first byte is sent; then all send at once."""
-    service.start(claimed=False)
-    host, port = service.url.removeprefix("http://").split(":")
-    wires = [socket.create_connection((host, int(port)), timeout=30) for _ in range(100)]
-    go = threading.Barrier(len(wires))
+@pytest.mark.parametrize("ends", ["PATCH", "DELETE", "POST"])
+def test_of_two_super_admins_who_end_each_other_one_stays(client: TestClient, config: Config, ends: str) -> None:
+    """Whether the later one is told so, or is nobody any more, depends on the moment."""
 
-    def knock(wire: socket.socket) -> tuple[int, bytes]:
-        with wire:
-            go.wait(30)
-            wire.sendall(b"POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            content = b""
-            while more := wire.recv(65536):
-                content += more
-        return int(content.split()[1]), content
+    def end(who: Planted, other: Planted) -> httpx2.Response:
+        if ends == "PATCH":
+            return client.patch(f"{USERS}/{other.id}/status", json={"status": "suspended"}, headers=who.headers)
+        if ends == "DELETE":
+            return client.delete(f"{USERS}/{other.id}", headers=who.headers)
+        return client.post(f"{USERS}/batch-delete", json={"ids": [other.id]}, headers=who.headers)
 
-    with ThreadPoolExecutor(len(wires)) as pool:
-        answers = list(pool.map(knock, wires))
-    assert sorted(status for status, _ in answers) == [201] + [401] * 99
-    assert all(b"application/problem+json" in content for status, content in answers if status == 401)
-    assert service.stop()[0] == 0
-    for table in ("claims", "users", "tokens"):
-        assert rows(service.database, f"SELECT count(*) AS n FROM {table}") == [{"n": 1}]  # noqa: S608
+    insert(config, "UPDATE users SET status = 'inactive' WHERE id = 1")
+    for turn in range(5):
+        one, two = plant(config, f"one{turn}", "super_admin"), plant(config, f"two{turn}", "super_admin")
+        for who in (one, two):
+            assert client.get(f"{USERS}/me", headers=who.headers).status_code == 200
+        answers = at_once(lambda one=one, two=two: end(one, two), lambda one=one, two=two: end(two, one))
+        ok, refused = sorted(answer.status_code for answer in answers)
+        assert ok in (200, 204)
+        assert refused in (401, 409)
+        active = "SELECT id FROM users WHERE role = 'super_admin' AND status = 'active'"
+        assert len(rows(config.database_path, active)) == 1
+        insert(config, "UPDATE users SET status = 'inactive'")
 
 
-def _spawn(folder: Path, command: list[str], **environ: str) -> "subprocess.Popen[str]":
-    own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=own | environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def test_a_password_that_was_reset_ends_the_sessions_and_no_token(client: TestClient, config: Config) -> None:
+    una = make_person(client, config, "una")
+    token = give_token(config, una.id)
+    assert client.patch(f"{USERS}/{una.id}/password", json={"password": "quite another"}).json() == {}
+    refusal(client.get(f"{USERS}/me", headers=una.headers), 401)
+    assert client.get(f"{USERS}/me", headers=token).status_code == 200
+    old = {"identifier": "una", "password": PASSWORD}
+    refusal(client.post("/api/v1/auth/login", json=old, headers={"Authorization": ""}), 401)
+    assert sign_in(client, "una", "quite another")["user"]["id"] == una.id
+
+
+def test_the_claims_admin_sets_a_password_once_and_signs_in(client: TestClient) -> None:
+    narrow = client.post("/api/v1/tokens", json={"scopes": ["users:*"]}).json()["token"]
+    path, wanted = f"{USERS}/1/password", {"password": PASSWORD}
+    refusal(client.patch(path, json=wanted, headers=bearer(narrow)), 403)
+    assert client.patch(path, json=wanted).status_code == 200
+    own = bearer(sign_in(client, "ADMIN")["access_token"])
+    for headers in ({}, own):
+        assert refusal(client.patch(path, json=wanted, headers=headers), 409, "CONFLICT")["state"] == "set"
+    assert client.get(f"{USERS}/me", headers=own).status_code == 200
+
+
+def test_a_password_is_eight_to_128_characters_and_no_guess(client: TestClient, config: Config) -> None:
+    una = plant(config, "una.longname")
+    path = f"{USERS}/{una.id}/password"
+    for wrong in ("7chars!", "x" * 129, "", "UNA.LongName", "Una.longname@EXAMPLE.com", "Password1", "x" * 1001):
+        answers = [client.patch(path, json={"password": wrong})]
+        new = {"email": "una.longname@example.com", "username": "una.longname", "name": "x", "password": wrong}
+        answers.append(client.post(USERS, json=new))
+        for answer in answers:
+            assert field(answer) == "/password"
+            assert not wrong or wrong not in answer.text
+    assert stored(config, una.id)["password_hash"] is None
+    for right in ("8 chars!", "漢" * 128):
+        assert client.patch(path, json={"password": right}).status_code == 200
+
+
+def test_a_password_is_not_the_username_that_is_derived(client: TestClient) -> None:
+    answer = client.post(USERS, json={"email": "bobby.tables@example.com", "password": "Bobby.Tables", "name": "Bobby"})
+    assert field(answer) == "/password"
+
+
+def test_many_accounts_go_together_or_none_does(client: TestClient, config: Config) -> None:
+    three = [plant(config, f"u{number}").id for number in range(3)]
+
+    def delete(*ids: int) -> httpx2.Response:
+        return client.post(f"{USERS}/batch-delete", json={"ids": [*ids]})
+
+    refusal(delete(*three, 999), 404, "NOT_FOUND")
+    refusal(delete(*three, 1), 409, "CONFLICT")
+    assert field(client.post(f"{USERS}/batch-delete", json={"ids": []})) == "/ids"
+    assert field(delete(*three, *range(1000, 1098))) == "/ids"
+    assert field(client.post(f"{USERS}/batch-delete", json={"ids": [three[0], 0]})) == "/ids/1"
+    assert field(client.post(f"{USERS}/batch-delete")) in ("/ids", "/")
+    assert len(client.get(USERS).json()) == 4
+    answer = delete(*three, *three)
+    assert (answer.status_code, answer.json()) == (200, {"deleted_count": 3})
+    assert names(client.get(USERS)) == ["admin"]
+    told = rows(config.database_path, "SELECT target FROM audit WHERE action = 'users.delete'")
+    assert told == [{"target": f"users/{','.join(map(str, three))}"}]
+
+
+# Who may what.
+
+
+@pytest.fixture
+def user(client: TestClient, config: Config) -> Planted:
+    return plant(config, "una")
+
+
+def changes(user_id: int) -> list[tuple[str, str, object]]:
+    """Every call that changes somebody's account."""
+    path = f"{USERS}/{user_id}"
+    return [
+        ("PATCH", path, {"bio": "changed"}),
+        ("PUT", path, {"email": "changed@example.com"}),
+        ("PATCH", f"{path}/status", {"status": "suspended"}),
+        ("PATCH", f"{path}/password", {"password": "changed by me"}),
+        ("DELETE", path, None),
+        ("POST", f"{USERS}/batch-delete", {"ids": [user_id]}),
+    ]
+
+
+def statuses(client: TestClient, who: Planted, user_id: int) -> list[int]:
+    """What each of those calls is answered with; nothing may have changed."""
+    found = [client.request(m, path, json=body, headers=who.headers).status_code for m, path, body in changes(user_id)]
+    assert client.get(f"{USERS}/{user_id}").json()["revision"] == 1
+    return found
+
+
+def test_a_user_knows_of_nobody_else(client: TestClient, config: Config, user: Planted) -> None:
+    other = plant(config, "other")
+    refusal(client.get(f"{USERS}/{other.id}", headers=user.headers), 404)
+    refusal(client.get(USERS, headers=user.headers), 403)
+    refusal(client.post(USERS, json={}, headers=user.headers), 403)
+    assert statuses(client, user, other.id) == [404, 404, 403, 403, 403, 403]
+    own = client.get(f"{USERS}/{user.id}", headers=user.headers)
+    assert (own.status_code, own.json()["username"]) == (200, "una")
+    assert client.patch(f"{USERS}/{user.id}", json={"bio": "me"}, headers=user.headers).json()["bio"] == "me"
+
+
+@pytest.mark.parametrize("role", ["admin", "super_admin"])
+def test_an_admin_does_not_touch_the_account_of_an_admin(client: TestClient, config: Config, role: str) -> None:
+    admin, other = plant(config, "ada", "admin"), plant(config, "other", role)
+    assert client.get(f"{USERS}/{other.id}", headers=admin.headers).status_code == 200
+    assert statuses(client, admin, other.id) == [403] * 6
+    insert(config, "UPDATE users SET role = 'user' WHERE id = ?", other.id)
+    insert(config, "INSERT INTO user_roles SELECT ?, id FROM roles WHERE name = ?", other.id, role)
+    assert statuses(client, admin, other.id) == [403] * 6
+
+
+def test_an_admin_without_a_group_manages_users(client: TestClient, config: Config, user: Planted) -> None:
+    admin = plant(config, "ada", "admin")
+    answers = [client.request(m, path, json=body, headers=admin.headers) for m, path, body in changes(user.id)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 204, 404]
+
+
+def test_an_admin_of_a_group_manages_that_group_alone(client: TestClient, config: Config) -> None:
+    north, south = make_group(config, "North", "00000001"), make_group(config, "South", "00000002")
+    admin = plant(config, "ada", "admin", group_id=north)
+    plant(config, "nina", group_id=north)
+    others = [plant(config, "sven", group_id=south), plant(config, "lone"), plant(config, "root", "super_admin")]
+    for other in others:
+        refusal(client.get(f"{USERS}/{other.id}", headers=admin.headers), 404)
+        assert statuses(client, admin, other.id) == [404] * 6
+    answer = client.get(USERS, params={"count": "true"}, headers=admin.headers)
+    assert (names(answer), answer.headers["x-total-count"]) == (["ada", "nina"], "2")
+    assert names(client.get(USERS, params={"group_id": south}, headers=admin.headers)) == []
+    new = {"email": "new@example.com", "password": PASSWORD, "name": "New"}
+    assert client.post(USERS, json=new, headers=admin.headers).json()["group_id"] == north
+
+
+def test_a_helpdesk_does_not_manage_who_may_do_more(client: TestClient, config: Config, user: Planted) -> None:
+    """Else it would reset a password and sign in as somebody who may."""
+    grants = [{"permission": "users:write", "reach": "all"}]
+    client.post("/api/v1/roles", json={"name": "helpdesk", "permissions": grants})
+    client.post(
+        "/api/v1/roles", json={"name": "builder", "permissions": [{"permission": "packages:build", "reach": "all"}]}
     )
+    desk = plant(config, "desk")
+    insert(config, "INSERT INTO user_roles SELECT ?, id FROM roles WHERE name = 'helpdesk'", desk.id)
+    for role, status in (("builder", 403), ("admin", 403), ("super_admin", 403), ("guest", 200), ("user", 200)):
+        other = plant(config, f"a-{role}", role)
+        path = f"{USERS}/{other.id}/password"
+        answer = client.patch(path, json={"password": "by the helpdesk"}, headers=desk.headers)
+        assert answer.status_code == status, role
+        assert (stored(config, other.id)["password_hash"] is None) is (status == 403)
+    refusal(client.delete(f"{USERS}/{user.id}", headers=desk.headers), 403)
 
 
-def _until(process: "subprocess.Popen[str]", words: str) -> str:
-    """Reads what a process says until it has said these words."""
-    said = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        said += line
-        if words in line:
-            return said
-    raise AssertionError(said)
+def test_a_super_admins_narrow_token_does_not_touch_admins(client: TestClient, config: Config, user: Planted) -> None:
+    admin = plant(config, "ada", "admin")
+    narrow = Planted(1, give_token(config, 1, '["users:*"]'))
+    assert statuses(client, narrow, admin.id) == [403] * 6
+    assert client.patch(f"{USERS}/{user.id}", json={"bio": "x"}, headers=narrow.headers).status_code == 200
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGTERM)
-    assert process.stdout is not None
-    with process.stdout:
-        process.stdout.read()
-    process.wait(START_S)
+def test_a_name_gives_nobody_powers(client: TestClient, config: Config) -> None:
+    """Nor does the super admin lose them with theirs."""
+    for username in ("superadmin", "super_admin", "root", "Administrator"):
+        assert client.get(USERS, headers=plant(config, username).headers).status_code == 403
+    assert client.patch(f"{USERS}/1", json={"username": "somebody"}).status_code == 200
+    assert client.get(USERS, headers=plant(config, "admin").headers).status_code == 403
+    assert client.get(USERS).status_code == 200
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("first", ["example-init", "no init"])
-def test_the_example_of_the_first_page_gives_a_token(tmp_path: Path, first: str) -> None:
-    """`example-init`, `uvicorn app.main:app`, `curl -X POST localhost:…/api/v1/tokens`."""
-    scripts: Any = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    module, _, function = scripts["example-init"].partition(":")
-    if first == "example-init":
-        call = f"import sys; from {module} import {function}; sys.exit({function}())"
-        initialized = _spawn(tmp_path, [sys.executable, "-W", "error", "-c", call])
-        said, _ = initialized.communicate(timeout=START_S)
-        assert (initialized.returncode, said) == (0, f"sqlite:///{tmp_path}/data/app.db\n")
-    served = _spawn(tmp_path, [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"])
-    try:
-        said = _until(served, "Uvicorn running on")
-        port = int(said.rsplit("http://127.0.0.1:", 1)[1].split()[0])
-        curl = ["curl", "-sS", "-X", "POST", f"localhost:{port}/api/v1/tokens"]
-        answer = httpx2.Response(201, content=subprocess.run(curl, capture_output=True, check=True).stdout)
-        token = answer.json()["token"]
-        headers = {"Authorization": f"Token {token}"}
-        listed = httpx2.get(f"http://127.0.0.1:{port}/api/v1/tokens", headers=headers, trust_env=False)
-        assert [entry["id"] for entry in listed.json()] == [1]
-    finally:
-        _end(served)
+# Oneself.
 
 
-@pytest.mark.slow
-def test_a_caller_on_a_unix_socket_claims(tmp_path: Path) -> None:
-    path = tmp_path / "purser.sock"
-    served = _spawn(tmp_path, [sys.executable, "-m", "app", "serve", "--uds", str(path)])
-    try:
-        _until(served, "listens on unix:")
-        transport = httpx2.HTTPTransport(uds=str(path))
-        with httpx2.Client(transport=transport, base_url="http://purser", trust_env=False) as client:
-            refusal(client.post(TOKENS, headers={"X-Forwarded-For": "192.0.2.7"}), 403)
-            claim(client)
-            refusal(client.post(TOKENS), 401)
-    finally:
-        _end(served)
+def test_me_is_who_calls_and_what_this_credential_may_do(client: TestClient, config: Config) -> None:
+    group_id = make_group(config, "North", "00000001")
+    una = make_person(client, config, "una", group_id=group_id)
+    answers = [client.get(path, headers=una.headers) for path in (f"{USERS}/me", "/api/v1/auth/me")]
+    me = answers[0].json()
+    assert answers[1].json() == me
+    assert answers[0].headers["etag"] == f'"{me["revision"]}"'
+    assert (me["id"], me["username"], me["role"], me["roles"]) == (una.id, "una", "user", ["user"])
+    assert me["group"] == {"id": group_id, "name": "North", "uniform_number": "00000001", "max_allowed_streams": 8}
+    assert (me["token_id"], me["scopes"]) == (None, None)
+    assert me["session_id"] == rows(config.database_path, "SELECT id FROM sessions")[0]["id"]
+    held = {grant["permission"]: grant["reach"] for grant in me["permissions"]}
+    assert (held["users:write"], held["packages:read"]) == ("own", "all")
+    assert "packages:write" not in held
+    assert "users:delete" not in held
+    assert "hash" not in answers[0].text
+
+
+def test_through_a_token_me_tells_what_both_allow(client: TestClient, config: Config, user: Planted) -> None:
+    token = give_token(config, user.id, '["users:read", "packages:build"]')
+    me = client.get(f"{USERS}/me", headers=token).json()
+    assert me["permissions"] == [
+        {"permission": "packages:read", "reach": "all"},
+        {"permission": "users:read", "reach": "own"},
+    ]
+    assert (me["scopes"], me["session_id"]) == (["packages:build", "users:read"], None)
+    assert me["token_id"] == rows(config.database_path, "SELECT max(id) AS id FROM tokens")[0]["id"]
+    refusal(client.patch(f"{USERS}/me", json={"bio": "x"}, headers=token), 403)
+    blind = give_token(config, user.id, '["packages:read"]')
+    assert refusal(client.get(f"{USERS}/me", headers=blind), 403)["required"] == ["users:read"]
+
+
+@pytest.mark.parametrize("path", [f"{USERS}/me", "/api/v1/auth/me"])
+def test_everybody_changes_the_own_profile(client: TestClient, config: Config, user: Planted, path: str) -> None:
+    for method in ("PATCH", "PUT"):
+        answer = client.request(method, path, json={"name": method, "phone": "+46 8 123"}, headers=user.headers)
+        assert (answer.status_code, answer.json()["id"], answer.json()["name"]) == (200, user.id, method)
+    late = client.patch(path, json={"name": "late"}, headers=user.headers | {"If-Match": '"1"'})
+    refusal(late, 412)
+    refusal(client.patch(path, json={"username": "ADMIN"}, headers=user.headers), 409)
+    assert field(client.patch(path, json={"name": None}, headers=user.headers)) == "/name"
+
+
+def test_the_own_e_mail_is_changed_in_a_session_alone(client: TestClient, config: Config) -> None:
+    """The session goes on: it belongs to the account, not to its address."""
+    una = make_person(client, config, "una")
+    token, wanted = give_token(config, una.id), {"email": "new@example.com"}
+    for path in (f"{USERS}/me", f"{USERS}/{una.id}"):
+        refusal(client.patch(path, json=wanted, headers=token), 403, "FORBIDDEN")
+        assert client.patch(path, json={"email": "una@example.com"}, headers=token).status_code == 200
+    assert client.patch(f"{USERS}/me", json=wanted, headers=una.headers).json()["email"] == "new@example.com"
+    assert client.get(f"{USERS}/me", headers=una.headers).json()["email"] == "new@example.com"
+    assert sign_in(client, "NEW@example.com")["user"]["id"] == una.id
+
+
+def test_a_guest_reads_itself_and_writes_nothing(client: TestClient, config: Config, user: Planted) -> None:
+    guest = plant(config, "guest", "guest")
+    for path in (f"{USERS}/me", f"{USERS}/{guest.id}", "/api/v1/auth/me"):
+        assert client.get(path, headers=guest.headers).json()["username"] == "guest"
+        assert refusal(client.patch(path, json={"bio": "x"}, headers=guest.headers), 403)["required"] == ["users:write"]
+    refusal(client.get(USERS, headers=guest.headers), 403)
+    refusal(client.get(f"{USERS}/{user.id}", headers=guest.headers), 404)
+
+
+def test_a_stranger_is_told_how_to_sign_in(client: TestClient) -> None:
+    for path in (USERS, f"{USERS}/1", f"{USERS}/me", "/api/v1/auth/me"):
+        answer = client.get(path, headers={"Authorization": ""})
+        refusal(answer, 401, "UNAUTHORIZED")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="purser"'

@@ -1,7 +1,8 @@
 """Measures the service beside what it stands on, in one run and in turn: ratios and differences are what counts.
 
-Parts: http (calls beside a bare Starlette hello), download (a whole download beside nix-build alone), busy (calls while
-four builds run), flood (a build that prints 1 GiB). `builds` are the last three.
+Parts: http (calls beside a bare Starlette hello), callers (each kind of credential, and 200 sign-ins at once),
+download (a whole download beside nix-build alone), busy (calls while four builds run), flood (a build that prints
+1 GiB). `builds` are the last three.
 """
 
 import argparse
@@ -9,12 +10,12 @@ import platform
 import sqlite3
 import sys
 
-from tests.bench import busy, calls, downloads, flood
+from tests.bench import busy, callers, calls, downloads, flood
 from tests.bench.load import Load
 from tests.bench.servers import CORES, LOAD_CORE, SERVER_CORE
 
 BUILDS = ("download", "busy", "flood")
-PARTS = ("http", *BUILDS)
+PARTS = ("http", "callers", *BUILDS)
 
 
 def parts(only: str) -> tuple[tuple[str, ...], str]:
@@ -46,6 +47,8 @@ def main() -> int:
     wanted, ending = parts(options.only)
     if "http" in wanted:
         calls.measure(load, ending)
+    if "callers" in wanted:
+        callers.measure(load)
     if "download" in wanted:
         downloads.measure(options.downloads)
     if "busy" in wanted:
