@@ -50,7 +50,7 @@ ROOM = {
     "worker": FLOOR | {"jobs", "blobs", "config", "passwords", "mail"},
 }
 # A large service is several modules; routes may also hand work to their own room's workers.
-SERVICES = {"attempts", "activations"}
+SERVICES = {"accounts", "activations", "attempts"}
 WORKERS = {"authentication", "downloads", "switching"}
 OWN = {
     "__init__": set[str](),

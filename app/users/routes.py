@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.passwords import check
-from app.users import service
+from app.users import accounts
 from app.users.structs import (
     BatchDelete,
     BatchDeleted,
@@ -43,9 +43,9 @@ async def index(request: Request) -> Response:
     return await listing(
         request,
         wanted,
-        rows=lambda limit: db.read(service.page, who, wanted, after, limit),
-        total=lambda: db.read(service.count, who, wanted),
-        at=lambda user: service.place(wanted, user),
+        rows=lambda limit: db.read(accounts.page, who, wanted, after, limit),
+        total=lambda: db.read(accounts.count, who, wanted),
+        at=lambda user: accounts.place(wanted, user),
     )
 
 
@@ -53,7 +53,7 @@ async def create(request: Request) -> Response:
     new = await body(request, UserCreate)
     check(new.password, field="/password", email=new.email, username=new.username)
     hashed = await passwords(request).hash(new.password, caller(request))
-    user = await database(request).write(service.create, actor(request), new, hashed)
+    user = await database(request).write(accounts.create, actor(request), new, hashed)
     return respond(user, 201, location(request, f"/users/{user.id}"), etag(user.revision))
 
 
@@ -62,36 +62,36 @@ async def register(request: Request) -> Response:
     check(new.password, field="/password", email=new.email, username=new.username)
     db, call = database(request), credential(request).call
     policy, local = request.app.state.config.registration, is_local(request)
-    await db.read(service.may_register, policy, local=local)
+    await db.read(accounts.may_register, policy, local=local)
     hashed = await passwords(request).hash(new.password, caller(request))
-    return respond(await db.write(service.register, call, new, hashed, policy, local=local), 201)
+    return respond(await db.write(accounts.register, call, new, hashed, policy, local=local), 201)
 
 
 async def show(request: Request) -> Response:
-    user = await database(request).read(service.get, actor(request), item(request))
+    user = await database(request).read(accounts.get, actor(request), item(request))
     return respond(user, 200, etag(user.revision))
 
 
 async def update(request: Request) -> Response:
     patch = await body(request, UserPatch)
-    user = await database(request).write(service.update, actor(request), item(request), patch, if_match(request))
+    user = await database(request).write(accounts.update, actor(request), item(request), patch, if_match(request))
     return respond(user, 200, etag(user.revision))
 
 
 async def remove(request: Request) -> Response:
-    await database(request).write(service.remove, actor(request), item(request), if_match(request))
+    await database(request).write(accounts.remove, actor(request), item(request), if_match(request))
     return respond(None, 204)
 
 
 async def remove_many(request: Request) -> Response:
     wanted = await body(request, BatchDelete)
-    return respond(BatchDeleted(await database(request).write(service.remove_many, actor(request), wanted.ids)))
+    return respond(BatchDeleted(await database(request).write(accounts.remove_many, actor(request), wanted.ids)))
 
 
 async def set_status(request: Request) -> Response:
     wanted = await body(request, StatusPatch)
     user = await database(request).write(
-        service.set_status, actor(request), item(request), wanted.status, if_match(request)
+        accounts.set_status, actor(request), item(request), wanted.status, if_match(request)
     )
     return respond(user, 200, etag(user.revision))
 
@@ -99,21 +99,21 @@ async def set_status(request: Request) -> Response:
 async def reset_password(request: Request) -> Response:
     new = await body(request, PasswordPatch)
     db, who = database(request), actor(request)
-    found = await db.read(service.manageable, who, "users:write", item(request))
+    found = await db.read(accounts.resettable, who, item(request))
     check(new.password, field="/password", email=found.email, username=found.username)
     hashed = await passwords(request).hash(new.password, caller(request))
-    await db.write(service.reset_password, who, item(request), hashed)
+    await db.write(accounts.reset_password, who, item(request), hashed)
     return respond({})
 
 
 async def me(request: Request) -> Response:
-    found = await database(request).read(service.me, actor(request))
+    found = await database(request).read(accounts.me, actor(request))
     return respond(found, 200, etag(found.revision))
 
 
 async def update_me(request: Request) -> Response:
     patch = await body(request, UserPatch)
-    user = await database(request).write(service.update_own, actor(request), patch, if_match(request))
+    user = await database(request).write(accounts.update_own, actor(request), patch, if_match(request))
     return respond(user, 200, etag(user.revision))
 
 

@@ -1,0 +1,226 @@
+"""What people do with accounts, their own and others': register, look, change, suspend, delete."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from app.actor import CALLERS, Actor, Call
+from app.audit import service as audit
+from app.db import Query, Tx, load
+from app.errors import Conflict, Forbidden, Invalid, PreconditionFailed
+from app.users import service
+from app.users.structs import (
+    Credentials,
+    Group,
+    Me,
+    Register,
+    User,
+    UserCreate,
+    UserFilter,
+    UserPatch,
+    UserRow,
+    shown,
+)
+from app.values import folded, like
+
+q = load("users")
+
+_OWN = "Nobody deletes or suspends the own account here."
+
+
+def create(tx: Tx, actor: Actor, new: UserCreate, password_hash: str) -> User:
+    """Makes an active account with the role `user`; in a group admin's own group."""
+    own_group = actor.who.group_id if actor.reach("users:write") == "group" else None
+    row = service.add(tx, new_account(new, password_hash)._replace(group_id=own_group))
+    audit.record(tx, actor, "users.create", f"users/{row.id}")
+    return shown(row)
+
+
+def may_register(tx: Tx, policy: str, *, local: bool) -> None:
+    """Forbidden where nobody may register: closed, or not claimed yet and not at the appliance."""
+    if not service.claimed(tx):
+        if not local:
+            raise Forbidden("This appliance is not claimed yet; its first account is made on the appliance itself.")
+    elif policy == "closed":
+        raise Forbidden("Registration is closed.")
+
+
+def register(tx: Tx, call: Call | None, new: Register, password_hash: str, policy: str, *, local: bool) -> User:
+    """Makes an account for whoever asks: the first one claims the appliance, any other is a `user`."""
+    may_register(tx, policy, local=local)
+    asked = new_account(new, password_hash)
+    if not service.claimed(tx):
+        owner = service.claim(tx, asked)
+        audit.record(tx, service.acting(tx, owner, call), "appliance.claim", f"users/{owner.id}")
+        return service.again(tx, owner.id)
+    row = service.add(tx, asked._replace(status="active" if policy == "open" else "pending"))
+    audit.record(tx, service.acting(tx, service.account(tx, row.id), call), "users.register", f"users/{row.id}")
+    return shown(row)
+
+
+def new_account(new: Register, password_hash: str) -> service.NewAccount:
+    """An account as it was asked for."""
+    given = msgspec.structs.asdict(new)
+    del given["name"], given["full_name"], given["password"]
+    return service.NewAccount(**given, full_name=_full_name(new.name, new.full_name, ""), password_hash=password_hash)
+
+
+def _full_name(name: object, full_name: object, otherwise: str) -> str:
+    """The full name under either of its names; Invalid when the two differ."""
+    wanted = {str(text) for text in (name, full_name) if text is not UNSET}
+    if len(wanted) > 1:
+        raise Invalid.field("/full_name", "name and full_name say different things")
+    return wanted.pop() if wanted else otherwise
+
+
+def page(tx: Tx, actor: Actor, wanted: UserFilter, after: tuple[str, int] | None, limit: int) -> list[User]:
+    """Up to `limit` accounts within reach behind the position `after`, a text and an id."""
+    statement, backwards = _ORDERS[wanted.sort]
+    text, last_id = after or ("\U0010ffff" if backwards else "", 2**62 if backwards else 0)
+    known = {"after_text": text, "after_id": last_id}
+    order = {name: value for name, value in known.items() if name in statement.parameters}
+    rows = tx.many(statement, UserRow, **_matching(actor, wanted), **order, limit=limit)
+    return service.with_roles(tx, rows)
+
+
+_ORDERS: dict[str, tuple[Query, bool]] = {
+    "created_at": (q.page_by_created, False),
+    "-created_at": (q.page_by_created_down, True),
+    "username": (q.page_by_username, False),
+    "-username": (q.page_by_username_down, True),
+    "name": (q.page_by_name, False),
+    "-name": (q.page_by_name_down, True),
+}
+
+
+def place(wanted: UserFilter, user: User) -> tuple[str, int]:
+    """Where an account stands in the order of a list."""
+    return (folded(user.username) if wanted.sort.endswith("username") else user.name, user.id)
+
+
+def count(tx: Tx, actor: Actor, wanted: UserFilter) -> int:
+    """How many accounts match, on all pages together."""
+    return tx.value(q.count_matching, int, **_matching(actor, wanted)) or 0
+
+
+def _matching(actor: Actor, wanted: UserFilter) -> dict[str, object]:
+    return {
+        **service.within(actor, "users:read"),
+        "pattern": None if wanted.q is None else like(folded(wanted.q)),
+        "status": wanted.status,
+        "role": wanted.role,
+        "group_id": wanted.group_id,
+    }
+
+
+def get(tx: Tx, actor: Actor, user_id: int) -> User:
+    """An account within reach; NotFound for any other."""
+    return service.with_roles(tx, [service.row_of(tx, actor, "users:read", user_id)])[0]
+
+
+def me(tx: Tx, actor: Actor) -> Me:
+    """The caller's own account, and what the caller may do through the credential in use."""
+    user = service.with_roles(tx, [service.own_row(tx, actor)])[0]
+    who = actor.who
+    return Me(
+        **msgspec.structs.asdict(user),
+        group=tx.one(q.group_of, Group, id=user.group_id or 0),
+        permissions=tuple(who.permissions.effective()),
+        scopes=who.permissions.scopes,
+        token_id=who.token_id,
+        session_id=who.session_id,
+    )
+
+
+def update(tx: Tx, actor: Actor, user_id: int, patch: UserPatch, revision: int | None) -> User:
+    """Changes a profile: the own one, or one that the actor manages."""
+    return _update(tx, actor, service.manageable(tx, actor, "users:write", user_id), patch, revision)
+
+
+def update_own(tx: Tx, actor: Actor, patch: UserPatch, revision: int | None) -> User:
+    """Changes the caller's own profile."""
+    return _update(tx, actor, service.own_row(tx, actor), patch, revision)
+
+
+def _update(tx: Tx, actor: Actor, row: UserRow, patch: UserPatch, revision: int | None) -> User:
+    _unchanged_since(row, revision)
+    given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not UNSET}
+    given["full_name"] = _full_name(patch.name, patch.full_name, row.full_name)
+    given.pop("name", None)
+    new = msgspec.structs.replace(row, **given)
+    if row.id == actor.user_id and new.email != row.email and actor.permissions.scopes is not None:
+        # Whoever holds the e-mail address can have a new password sent to it.
+        raise Forbidden(
+            "The own e-mail is not changed through an access token; sign in.", held=actor.permissions.held()
+        )
+    names = service.names(new.username, new.email, new.full_name)
+    keys = {name: names[name] for name in ("username_key", "email_key")}
+    if tx.value(q.taken_by_another, int, id=row.id, **keys) is not None:
+        raise service.taken(tx, row.id, new.username, new.email)
+    profile = ("full_name", "phone", "avatar", "department", "position", "bio")
+    tx.exec(q.update, id=row.id, **names, **{name: getattr(new, name) for name in profile}, now=tx.now)
+    audit.record(tx, actor, "users.update", f"users/{row.id}")
+    tx.notify(CALLERS, row.id)  # the cached name
+    return service.again(tx, row.id)
+
+
+def _unchanged_since(row: UserRow, revision: int | None) -> None:
+    if revision not in (None, row.revision):
+        raise PreconditionFailed("The user has changed since.", revision=row.revision)
+
+
+def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | None) -> User:
+    """Activates, deactivates or suspends an account and ends its sessions; not the own, not the last super admin's."""
+    row = service.manageable(tx, actor, "users:write", user_id)
+    _unchanged_since(row, revision)
+    if user_id == actor.user_id and status != "active":
+        raise Conflict(_OWN, state=row.status)
+    if not tx.exec(q.set_status, id=user_id, status=status, now=tx.now):
+        raise Conflict(service.LAST, state=row.status)
+    audit.record(tx, actor, f"users.{status}", f"users/{user_id}")
+    tx.notify(CALLERS, user_id)
+    return service.again(tx, user_id)
+
+
+def resettable(tx: Tx, actor: Actor, user_id: int) -> Credentials:
+    """An account whose password the actor may set: one that the actor manages, or the own one while it has none."""
+    service.manageable(tx, actor, "users:write", user_id)
+    found = service.credentials_of(tx, user_id)
+    if user_id == actor.user_id and found.password_hash is not None:
+        raise Conflict("The own password is changed with the old one: POST /auth/change-password.", state="set")
+    if user_id == actor.user_id and actor.permissions.beyond_grants(actor.permissions.grants):
+        raise Forbidden("The own password is not set through a token with less than all your permissions.")
+    return found
+
+
+def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str) -> None:
+    """Sets the password of such an account; all its sessions end."""
+    seen = resettable(tx, actor, user_id).password_hash
+    service.set_password(tx, user_id, password_hash, seen)
+    audit.record(tx, actor, "users.reset_password", f"users/{user_id}")
+
+
+def remove(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> None:
+    """Deletes an account and what only it owns. Never the own one, never the last super admin."""
+    row = service.manageable(tx, actor, "users:delete", user_id)
+    _unchanged_since(row, revision)
+    _remove(tx, actor, row)
+    audit.record(tx, actor, "users.delete", f"users/{user_id}")
+
+
+def remove_many(tx: Tx, actor: Actor, user_ids: Sequence[int]) -> int:
+    """Deletes accounts, all or none; how many."""
+    wanted = sorted(set(user_ids))
+    for user_id in wanted:
+        _remove(tx, actor, service.manageable(tx, actor, "users:delete", user_id))
+    audit.record(tx, actor, "users.delete", f"users/{','.join(map(str, wanted))}")
+    return len(wanted)
+
+
+def _remove(tx: Tx, actor: Actor, row: UserRow) -> None:
+    if row.id == actor.user_id:
+        raise Conflict(_OWN, state=row.status)
+    if not tx.exec(q.remove, id=row.id):
+        raise Conflict(service.LAST, state=row.status)
+    tx.notify(CALLERS, row.id)
