@@ -133,6 +133,11 @@ class Permissions:
         """The permissions to name in a refusal: a token's scopes, else what the roles grant."""
         return sorted(self.scopes) if self.scopes is not None else sorted({g.permission for g in self.grants})
 
+    def own(self) -> list[str]:
+        """The permissions to hand on when none are named: of scopes and grants those that hold as they are written."""
+        written = {*(self.scopes or ()), *(grant.permission for grant in self.grants)}
+        return sorted(permission for permission in written if self.reach(permission))
+
     def beyond(self, scopes: Iterable[str]) -> list[str]:
         """Those of the scopes that this caller may not hand on, because some of them is not theirs."""
         return [scope for scope in scopes if self.reach(scope) is None]

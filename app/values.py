@@ -59,7 +59,7 @@ def seconds(text: str) -> float:
 
 def folded(text: str) -> str:
     """The text as it is compared and searched without regard to case, in every script."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def like(text: str) -> str:

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -131,7 +132,7 @@ def test_an_instant_that_is_known() -> None:
     ],
 )
 def test_a_day_or_an_hour_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"day|does not match|out of range"):
         seconds(text)
 
 
@@ -190,7 +191,7 @@ def test_an_address_inside_ipv6_is_the_same_address(plain: object) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1.2.3", "1.2.3.4.5", "1.2.3.4/24", "010.1.1.1", "::g", "1.2.3.4\n"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match="does not appear to be"):
         address(text)
 
 
@@ -204,7 +205,7 @@ def test_request_ids_differ_and_sort_in_their_order() -> None:
     ("make", "pattern"),
     [(new_secret, r"[0-9A-Za-z_-]{43}"), (new_number, "[0-9a-f]{32}"), (new_key, "[0-9a-f]{64}")],
 )
-def test_secrets_are_of_one_form_and_never_the_same(make: "type[str]", pattern: str) -> None:
+def test_secrets_are_of_one_form_and_never_the_same(make: Callable[[], str], pattern: str) -> None:
     made = {make() for _ in range(1000)}
     assert len(made) == 1000
     assert all(re.fullmatch(pattern, secret) for secret in made)

@@ -62,7 +62,7 @@ def create(tx: Tx, actor: Actor, new: TokenCreate) -> NewToken:
 
 def _scopes(actor: Actor, new: TokenCreate) -> tuple[str, ...]:
     if new.scopes is None:
-        return tuple(actor.permissions.held())
+        return tuple(actor.permissions.own())
     wanted = []
     for index, scope in enumerate(new.scopes):
         try:
@@ -283,9 +283,10 @@ def identify(tx: Tx, secret_sha256: str) -> tuple[Identity, str | None]:
         raise CredentialRefused("Invalid token")
     held = state(holder.expires_at, holder.revoked_at)
     until = holder.expires_at
-    if holder.old and held == "active":
+    if holder.old:
         until = min(filter(None, (holder.old_until, holder.expires_at)))
-        held = "active" if until > now() else "revoked"
+        if holder.old_until is None or holder.old_until <= now():
+            held = "revoked"
     if held != "active":
         raise CredentialRefused(f"Token {held}", token_id=holder.id)
     owner = users.account(tx, holder.user_id)

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
+from math import inf
 from time import monotonic
 from typing import Protocol
 
@@ -61,8 +62,7 @@ class Callers:
             return None
         if who.networks is not None:
             _refuse_elsewhere(who, credential)
-        if monotonic() - cached.touched_at > TOUCH_EVERY_S:
-            self._touch(cached, credential)
+        self._touch(cached, credential)
         return who
 
     async def identify(self, credential: Credential) -> Identity:
@@ -79,15 +79,19 @@ class Callers:
             raise
         key = sha256(secret.encode()).digest()
         if generation == self._generation and key not in self._cache:
-            cached = self._cache[key] = _Cached(who, kind, monotonic())
+            self._cache[key] = _Cached(who, kind, monotonic() if _recent(last_used_at) else -inf)
             while len(self._cache) > MOST_CACHED:
                 self._cache.popitem(last=False)
-            if not _recent(last_used_at):
-                self._touch(cached, credential)
         _refuse_elsewhere(who, credential)
+        cached = self._cache.get(key)
+        if cached is not None:
+            self._touch(cached, credential)
         return who
 
     def _touch(self, cached: _Cached, credential: Credential) -> None:
+        """Notes the use of a credential, unless that was done within a minute."""
+        if monotonic() - cached.touched_at <= TOUCH_EVERY_S:
+            return
         cached.touched_at = monotonic()
         try:
             cached.kind.touch(cached.who, credential.call.ip)
