@@ -2,17 +2,17 @@
 
 -- name: open :value
 -- The id of the new session.
-INSERT INTO sessions (user_id, epoch, ip, user_agent, created_at, last_used_at, expires_at)
-VALUES (:user_id, :epoch, :ip, :user_agent, :now, :now, :expires_at)
+INSERT INTO sessions (user_id, epoch, nonce, ip, user_agent, created_at, last_used_at, expires_at)
+VALUES (:user_id, :epoch, :nonce, :ip, :user_agent, :now, :now, :expires_at)
 RETURNING id;
 
 -- name: by_id :one
 -- None when it has ended.
-SELECT id, user_id, epoch, ip, user_agent, created_at, last_used_at, expires_at FROM sessions WHERE id = :id;
+SELECT id, user_id, epoch, nonce, ip, user_agent, created_at, last_used_at, expires_at FROM sessions WHERE id = :id;
 
 -- name: of_user :many
 -- Those that still hold.
-SELECT id, user_id, epoch, ip, user_agent, created_at, last_used_at, expires_at
+SELECT id, user_id, epoch, nonce, ip, user_agent, created_at, last_used_at, expires_at
 FROM sessions
 WHERE user_id = :user_id AND epoch = :epoch AND expires_at > :now AND id > :after
 ORDER BY id
@@ -56,7 +56,7 @@ VALUES (:session_id, :secret_sha256, :now, :expires_at);
 -- None for one that nobody was ever given, or whose session has ended.
 SELECT
     refresh_tokens.id, refresh_tokens.session_id, refresh_tokens.expires_at, refresh_tokens.used_at,
-    sessions.user_id, sessions.epoch
+    sessions.user_id, sessions.epoch, sessions.nonce
 FROM refresh_tokens JOIN sessions ON sessions.id = refresh_tokens.session_id
 WHERE refresh_tokens.secret_sha256 = :secret_sha256;
 

@@ -180,6 +180,7 @@ CREATE TABLE sessions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     epoch INTEGER NOT NULL,
+    nonce TEXT NOT NULL CHECK (length(nonce) = 32),
     ip TEXT NOT NULL,
     user_agent TEXT NOT NULL,
     created_at TEXT NOT NULL,

@@ -312,7 +312,7 @@ def test_a_new_token_stands_alone_on_stdout(pkgctl: Pkgctl, server: Server) -> N
     )
     assert (code, out) == (0, "pat_secret\n")
     assert err == "Token 3 expires 2027-02-19T06:17:00.123Z; it is not shown again.\n"
-    body = {"name": "ci", "scopes": ["packages:read", "tokens:read"], "expires_in": "1y"}
+    body = {"name": "ci", "scopes": ["packages:read", "tokens:read"], "expires_in_days": 365}
     assert msgspec.json.decode(server.asked[0].body) == body
     assert pkgctl("tokens", "create")[0] == 0
     assert server.asked[1].body == b""
@@ -854,22 +854,23 @@ def appliance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_init_prints_the_database_url_and_may_be_repeated(appliance: Pkgctl, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/box/app.db"
-    assert appliance("init") == (0, f"{url}\n", "")
-    assert appliance("init") == (0, f"{url}\n", "")
-    assert appliance("init", "--json") == (0, f'{{"database_url":"{url}","token":null}}\n', "")
+    url, opened = f"sqlite:///{tmp_path}/box/app.db", f"Opened {tmp_path}/box/app.db\n"
+    assert appliance("init") == (0, f"{url}\n", opened)
+    assert appliance("init") == (0, f"{url}\n", opened)
+    assert appliance("init", "--json") == (0, f'{{"database_url":"{url}","token":null}}\n', opened)
     assert (tmp_path / "box/app.db").exists()
 
 
-def test_init_with_token_claims_once(appliance: Pkgctl) -> None:
+def test_init_with_token_claims_once(appliance: Pkgctl, tmp_path: Path) -> None:
+    opened = f"Opened {tmp_path}/box/app.db\n"
     code, out, err = appliance("init", "--token")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, opened)
     url, token = out.splitlines()
     assert url.startswith("sqlite:///")
     assert re.fullmatch(r"pat_[0-9A-Za-z]{49}", token)
     code, out, err = appliance("init", "--token")
     assert (code, out) == (1, f"{url}\n")
-    assert re.fullmatch(r"pkgctl: [^\n]+\n", err)
+    assert re.fullmatch(rf"{re.escape(opened)}pkgctl: [^\n]+\n", err)
 
 
 def test_drop_all_needs_a_yes(appliance: Pkgctl, monkeypatch: pytest.MonkeyPatch, terminal: tuple[int, int]) -> None:
@@ -889,22 +890,22 @@ def test_drop_all_needs_a_yes(appliance: Pkgctl, monkeypatch: pytest.MonkeyPatch
     assert appliance("init", "--drop-all", "--yes", "--token")[0] == 0
 
 
-def test_migrate_check_tells_whether_there_is_something_to_do(appliance: Pkgctl) -> None:
+def test_migrate_check_tells_whether_there_is_something_to_do(appliance: Pkgctl, tmp_path: Path) -> None:
     code, out, err = appliance("migrate", "--check")
     assert (code, out) == (1, "")
     assert re.fullmatch(r"pkgctl: [^\n]+\n", err)
-    code, out, _ = appliance("migrate")
-    assert code == 0
+    code, out, err = appliance("migrate")
+    assert (code, err) == (0, f"Opened {tmp_path}/box/app.db\n")
     assert re.fullmatch(r"Schema at \d{4} \([1-9]\d* applied\)\n", out)
     assert appliance("migrate", "--check") == (0, "The schema is up to date\n", "")
     assert appliance("migrate")[1].endswith("(0 applied)\n")
 
 
-def test_a_lost_token_is_replaced_offline(appliance: Pkgctl) -> None:
+def test_a_lost_token_is_replaced_offline(appliance: Pkgctl, tmp_path: Path) -> None:
     assert appliance("init", "--token")[0] == 0
     create = ("tokens", "create", "--offline", "--name", "rescue", "--scopes", "packages:read", "--expires", "30d")
     code, out, err = appliance(*create)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"Opened {tmp_path}/box/app.db\n")
     assert re.fullmatch(r"pat_[0-9A-Za-z]{49}\n", out)
 
 

@@ -33,7 +33,8 @@ class Sessions:
     def access_token(self, opened: Opened) -> str:
         """A new access token of a session."""
         at = int(unix())
-        claims = Claims(str(opened.user_id), opened.session_id, new_number(), at, at + self.access_expires_s, "access")
+        sid = f"{opened.session_id}.{opened.nonce}"
+        claims = Claims(str(opened.user_id), sid, new_number(), at, at + self.access_expires_s, "access")
         return jwt.encode(msgspec.to_builtins(claims), self.key, ALGORITHM)
 
     def recognises(self, secret: str) -> bool:
@@ -43,18 +44,18 @@ class Sessions:
     async def find(self, secret: str) -> tuple[Identity, str | None]:
         """Who is in the session, and when it was last used."""
         claims = self._claims(secret)
+        number, _, nonce = claims.sid.partition(".")
+        user_id, session_id = int(claims.sub), int(number)
         if claims.exp <= unix():
-            raise CredentialRefused("Token expired", session_id=claims.sid)
-        return await self._database.read(service.identify, int(claims.sub), claims.sid, instant(claims.exp))
+            raise CredentialRefused("Token expired", session_id=session_id)
+        return await self._database.read(service.identify, user_id, session_id, nonce, instant(claims.exp))
 
     def _claims(self, secret: str) -> Claims:
         try:
             given = jwt.decode(secret, self.key, algorithms=[ALGORITHM], options=_JUDGED_HERE)
-            claims = msgspec.convert(given, Claims)
-            int(claims.sub)
+            return msgspec.convert(given, Claims)
         except (jwt.PyJWTError, ValueError):  # msgspec's too
             raise CredentialRefused("Invalid token") from None
-        return claims
 
     def touch(self, who: Identity, ip: str) -> None:
         """Notes that the session is in use."""

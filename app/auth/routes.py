@@ -1,5 +1,6 @@
 """Signing in over HTTP: /api/v1/auth."""
 
+import re
 from typing import NamedTuple, cast
 
 import msgspec
@@ -28,6 +29,7 @@ from app.web.paging import Paging, numbered
 from app.web.problems import STATUSES, refusal_headers
 
 _MOST_AGENT = 200
+_UNSPEAKABLE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")  # in an error_description: RFC 6749, 5.2
 
 
 def _sessions(request: Request) -> Sessions:
@@ -127,7 +129,7 @@ def oauth_refusal(error: PurserError, request_id: str) -> Reply:
     name, status = _BY_CODE.get(error.code, _Refusal("server_error" if status >= 500 else "invalid_request", status))
     if error.facts.get("unsupported"):
         name = "unsupported_grant_type"
-    told = {"error": name, "error_description": error.detail, "request_id": request_id}
+    told = {"error": name, "error_description": _UNSPEAKABLE.sub("?", error.detail), "request_id": request_id}
     headers: list[Header] = [header for header in refusal_headers(error) if header[0] != b"www-authenticate"]
     return respond(told, status, (b"pragma", b"no-cache"), *headers)
 

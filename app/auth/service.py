@@ -14,7 +14,7 @@ from app.errors import Conflict, CredentialRefused, Forbidden, Invalid, NotFound
 from app.permissions import Permissions
 from app.users import service as users
 from app.users.structs import Account, Credentials, User
-from app.values import folded, later, new_secret, seconds
+from app.values import folded, later, new_number, new_secret, seconds
 
 q = load("auth")
 
@@ -66,6 +66,7 @@ class Opened(NamedTuple):
 
     user_id: int
     session_id: int
+    nonce: str
     refresh_token: str
 
 
@@ -137,8 +138,8 @@ def sign_in(
 
 def _changed(tx: Tx, found: Credentials) -> bool:
     """Whether the password that was verified is no longer the account's; under stronger parameters it still is."""
-    now = users.credentials_of(tx, found.id)
-    return now.password_hash != found.password_hash and now.session_epoch != found.session_epoch
+    now = users.credentials_by_id(tx, found.id)
+    return now is None or (now.password_hash != found.password_hash and now.session_epoch != found.session_epoch)
 
 
 def _fail(tx: Tx, attempt: Attempt, device: Device, call: Call | None, status: int) -> None:
@@ -161,12 +162,14 @@ def _note_success(tx: Tx, attempt: Attempt, device: Device) -> None:
 def _open(tx: Tx, who: Account, device: Device, lasts_s: int) -> Opened:
     tx.exec(q.end_expired, now=tx.now)
     until = later(lasts_s)
-    agent = {"ip": device.ip, "user_agent": device.user_agent}
-    session_id = tx.value(q.open, int, user_id=who.id, epoch=who.session_epoch, **agent, now=tx.now, expires_at=until)
+    nonce = new_number()
+    kept = {"epoch": who.session_epoch, "nonce": nonce, "ip": device.ip, "user_agent": device.user_agent}
+    session_id = tx.value(q.open, int, user_id=who.id, **kept, now=tx.now, expires_at=until)
     if session_id is None:
         raise RuntimeError("a session was not made")
-    tx.exec(q.end_oldest, user_id=who.id, keep=MOST_SESSIONS)
-    return Opened(who.id, session_id, _refresh_token(tx, session_id, until))
+    if tx.exec(q.end_oldest, user_id=who.id, keep=MOST_SESSIONS):
+        tx.notify(CALLERS, who.id)
+    return Opened(who.id, session_id, nonce, _refresh_token(tx, session_id, until))
 
 
 def _refresh_token(tx: Tx, session_id: int, until: str) -> str:
@@ -201,7 +204,7 @@ def refresh(tx: Tx, secret: str, device: Device, call: Call | None, lasts_s: int
     until = later(lasts_s)
     agent = {"ip": device.ip, "user_agent": device.user_agent}
     tx.exec(q.prolong, id=token.session_id, **agent, now=tx.now, expires_at=until)
-    opened = Opened(who.id, token.session_id, _refresh_token(tx, token.session_id, until))
+    opened = Opened(who.id, token.session_id, token.nonce, _refresh_token(tx, token.session_id, until))
     actor = Actor(Identity(who.id, who.username, Permissions(()), session_id=token.session_id), call)
     audit.record(tx, actor, "auth.refresh", f"sessions/{token.session_id}")
     return opened
@@ -265,10 +268,11 @@ def end(tx: Tx, actor: Actor, session_id: int) -> None:
     tx.notify(CALLERS, actor.user_id)
 
 
-def identify(tx: Tx, user_id: int, session_id: int, expires_at: str) -> tuple[Identity, str | None]:
+def identify(tx: Tx, user_id: int, session_id: int, nonce: str, expires_at: str) -> tuple[Identity, str | None]:
     """The caller in a session, and when it was last used. CredentialRefused when it has ended."""
     session = tx.one(q.by_id, SessionRow, id=session_id)
-    if session is None or session.user_id != user_id or session.expires_at <= tx.now:
+    known = session is not None and (session.user_id, session.nonce) == (user_id, nonce)
+    if session is None or not known or session.expires_at <= tx.now:
         raise CredentialRefused("Session ended", session_id=session_id)
     who = users.account(tx, user_id)
     if who.session_epoch != session.epoch or who.status != "active":

@@ -70,6 +70,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     id: int
     user_id: int
     epoch: int
+    nonce: str
     ip: str
     user_agent: str
     created_at: str
@@ -98,6 +99,7 @@ class RefreshToken(msgspec.Struct, frozen=True):
     used_at: str | None
     user_id: int
     epoch: int
+    nonce: str
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -115,11 +117,11 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What an access token of a session says (RFC 7519, 4.1); `sid` is the session."""
+    """What an access token of a session says (RFC 7519, 4.1); `sid` is the session's id and its nonce."""
 
-    sub: str
-    sid: int
+    sub: Annotated[str, Meta(pattern=r"^[0-9]{1,18}$(?!\n)")]
+    sid: Annotated[str, Meta(pattern=r"^[0-9]{1,18}\.[0-9a-f]{32}$(?!\n)")]
     jti: str
     iat: int
-    exp: int
+    exp: Annotated[int, Meta(ge=0, le=10**11)]
     type: Literal["access"]

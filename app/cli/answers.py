@@ -1,12 +1,16 @@
 """What pkgctl reads of the service's answers; what else they hold is shown as it is, or not at all."""
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from app.cli.outcomes import NotPurser
 
 T = TypeVar("T")
+
+Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,4096}$(?!\n)")]
+"""What may stand in a header: nothing that a header or a terminal could act upon."""
 
 
 def read(document: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
@@ -74,3 +78,58 @@ class Created(msgspec.Struct, frozen=True):
     token: str
     id: int | None = None
     expires_at: str | None = None
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """The answer to a refresh; `expires_in` is in seconds."""
+
+    access_token: Secret
+    refresh_token: Secret
+    expires_in: Annotated[int, Meta(ge=1, le=10**9)]
+
+
+class SignedIn(Pair, frozen=True):
+    """The answer to signing in; `user` as the service wrote it."""
+
+    user: msgspec.Raw
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What pkgctl reads of an account."""
+
+    id: int
+    username: str
+    roles: list[str]
+
+
+class Me(Account, frozen=True):
+    """The caller, and the credential that it came with."""
+
+    name: str = ""
+    email: str | None = None
+    group: dict[str, object] | None = None
+    scopes: list[str] | None = None
+    token_id: int | None = None
+    session_id: int | None = None
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A permission and how far it reaches."""
+
+    permission: str
+    reach: str
+
+
+class Role(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a role."""
+
+    id: int
+    name: str
+    permissions: list[Grant]
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a token."""
+
+    id: int
+    allowed_ips: list[str] | None

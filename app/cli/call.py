@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.cli.answers import read
-from app.cli.outcomes import Usage
+from app.cli.answers import Pair, read
+from app.cli.outcomes import Failed, Usage
 from app.cli.output import Columns, Screen
 
 if TYPE_CHECKING:
-    from app.cli.client import Client
+    from app.cli.client import Answer, Client
+    from app.cli.sessions import Session, SessionFile
 
 URL = "http://127.0.0.1:8000"
 
@@ -42,12 +43,50 @@ class Call:
             return _first_line(path)
         return None
 
+    @property
+    def url(self) -> str:
+        """The service that `--url` or `PURSER_URL` names."""
+        return getattr(self.arguments, "url", None) or self.environ.get("PURSER_URL") or URL
+
+    def session_file(self) -> "SessionFile | None":
+        """Where `pkgctl login` keeps its sessions; None when the environment names no place."""
+        from app.cli.sessions import SessionFile
+
+        return SessionFile.of(self.environ)
+
+    def session(self) -> "Session | None":
+        """The session that was opened with the service; None without one."""
+        from app.cli.client import Address, Client
+        from app.cli.sessions import Session
+
+        file = self.session_file()
+        kept = file.read() if file is not None else {}
+        if file is None or not kept:
+            return None
+        key = Address.parse(self.url).key
+
+        def refresh(secret: str) -> Pair:
+            return Client(self.url).send("POST", "/auth/refresh", body={"refresh_token": secret}).decode(Pair)
+
+        return Session(file, key, kept[key], refresh) if key in kept else None
+
     def client(self, timeout_s: float | None = None, anonymous: bool = False) -> "Client":
-        """Returns a client of the service that `--url` or `PURSER_URL` names."""
+        """Returns a client of the service with the token that was given, else with the session."""
         from app.cli.client import TIMEOUT_S, Client  # `pkgctl serve` stays without http.client and its 4 MiB
 
-        url: str = getattr(self.arguments, "url", None) or self.environ.get("PURSER_URL") or URL
-        return Client(url, None if anonymous else self.token, timeout_s or TIMEOUT_S)
+        token = None if anonymous else self.token
+        session = self.session() if token is None and not anonymous else None
+        return Client(self.url, token, timeout_s or TIMEOUT_S, session)
+
+    def confirm(self, question: str, option: str) -> None:
+        """Asks before what cannot be undone, unless `--yes` was said; Failed on any answer but yes."""
+        if self.arguments.yes:
+            return
+        answer = self.screen.ask(f"{question} Type yes:")
+        if answer is None:
+            raise Usage(f"{option} asks first, and there is no terminal: say --yes as well")
+        if answer != "yes":
+            raise Failed("Nothing was deleted")
 
     def print_answer(self, content: bytes, success: str) -> None:
         """Prints the answer itself with --json, otherwise the line that tells people it worked."""
@@ -55,6 +94,13 @@ class Call:
             self.screen.json(content)
         else:
             self.screen.line(success)
+
+    def print_fields(self, answer: "Answer") -> None:
+        """Prints everything that an answer tells of one thing."""
+        if self.as_json:
+            self.screen.json(answer.content)
+        else:
+            self.screen.fields(answer.decode(dict[str, object]))
 
     def print_list(self, items: Sequence[msgspec.Raw], columns: Columns, none: str) -> None:
         """Prints a collection; for people, `none` goes to stderr when it is empty."""

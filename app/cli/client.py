@@ -9,9 +9,9 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
@@ -65,6 +65,14 @@ class Address:
             raise Usage("Not a URL pkgctl can use: give http://host:port, https://host or unix:/path")
         return cls(url.rstrip("/"), parts.scheme, host, port, parts.path.rstrip("/"))
 
+    @property
+    def key(self) -> str:
+        """One spelling of the URL, by which what belongs to the service is found again."""
+        if self.socket_path is not None:
+            return f"unix:{self.socket_path}"
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.lower()}{self.prefix}"
+
     def connection(self, timeout_s: float) -> http.client.HTTPConnection:
         """Returns a connection that is not open yet."""
         if self.socket_path is not None:
@@ -112,15 +120,28 @@ class _Problem(msgspec.Struct):
     errors: list[_FieldError] = msgspec.field(default_factory=list)
 
 
-class Client:
-    """Sends requests to one service on behalf of one token, or of nobody when it is None."""
+class Renewable(Protocol):
+    """A credential that lasts longer than its token."""
 
-    def __init__(self, url: str, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def token(self) -> str:
+        """The token to send now."""
+
+    def renew(self) -> None:
+        """Gets another token, because the last one was refused; raises when there is none to be had."""
+
+
+class Client:
+    """Sends requests to one service on behalf of one token, of a session, or of nobody."""
+
+    def __init__(
+        self, url: str, token: str | None = None, timeout_s: float = TIMEOUT_S, session: Renewable | None = None
+    ) -> None:
         self._address = Address.parse(url)
         self._timeout_s = timeout_s
         if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
             raise Usage("The token is empty or holds a character that no token has")
         self._token = token
+        self._session = session
 
     def send(self, method: str, path: str, query: Query | None = None, body: object = None) -> Answer:
         """Returns the answer to one request below `/api/v1`; raises Refused or Unreachable."""
@@ -176,11 +197,23 @@ class Client:
 
     @contextmanager
     def _asked(self, method: str, target: str, body: object, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
-        """Gives the response to a request; turns every way a connection can fail into Unreachable."""
+        """Gives the response to a request, which is sent once more when the session has to be renewed for it."""
+        with ExitStack() as exchange:
+            response = exchange.enter_context(self._exchange(method, target, body, timeout_s))
+            if response.status == 401 and self._session is not None:
+                exchange.close()
+                self._session.renew()
+                response = exchange.enter_context(self._exchange(method, target, body, timeout_s))
+            yield response
+
+    @contextmanager
+    def _exchange(self, method: str, target: str, body: object, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
+        """Gives the response to a request that is sent once; turns every way a connection can fail into Unreachable."""
         connection = self._address.connection(timeout_s)
         content = None if body is None else msgspec.json.encode(body)
+        headers = self._headers(content is not None)
         try:
-            connection.request(method, target, content, self._headers(content is not None))
+            connection.request(method, target, content, headers)
             with connection.getresponse() as response:
                 yield response
         except TimeoutError:
@@ -196,8 +229,9 @@ class Client:
         headers = {"Accept": "*/*", "User-Agent": f"pkgctl/{__version__}", "Connection": "close"}
         if has_body:
             headers["Content-Type"] = "application/json"
-        if self._token is not None:
-            headers["Authorization"] = f"Token {self._token}"
+        token = self._token if self._session is None else self._session.token()
+        if token is not None:
+            headers["Authorization"] = f"Token {token}"
         return headers
 
 

@@ -96,9 +96,13 @@ class Follower:
         return self._newlines.decode("", final=True)
 
     def _end(self, reason: str) -> None:
-        """Returns when nothing will follow; otherwise raises, and `_endure` decides."""
+        """Returns when nothing will follow; otherwise raises, and `_endure` decides.
+
+        Asking for the package is refused where that is why, in the service's own words; and it renews a session whose
+        access token has ended, with which the next connection goes on.
+        """
         if reason in ("finished", "deleted", "revoked"):
-            self._client.get(self._path, Package)  # refused, where that is why, in the service's own words
+            self._client.get(self._path, Package)
         if reason != "finished":
             raise Unreachable(f"The service ended the stream: {reason}")
 

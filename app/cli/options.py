@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from app.cli.call import URL, Call
+from app.cli.outcomes import USAGE
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run: TypeAlias = Callable[[Call], int]
+
+LIFETIMES = {"30d": 30, "90d": 90, "1y": 365, "never": 0}
+REACHES = ("own", "group", "all")
 
 
 def everywhere(token: bool = True) -> argparse.ArgumentParser:
@@ -47,6 +51,25 @@ def command(
     return parser
 
 
+def group(commands: Commands, name: str, summary: str) -> Commands:
+    """Adds a word that is followed by the command itself, as in `pkgctl tokens list`; returns where to add those."""
+    parser = commands.add_parser(name, help=summary, allow_abbrev=False)
+
+    def explain(call: Call) -> int:
+        call.screen.note(parser.format_usage().strip())
+        return USAGE
+
+    parser.set_defaults(run=explain)
+    return parser.add_subparsers(metavar="ACTION")
+
+
+def about_one(commands: Commands, name: str, run: Run, summary: str, whose: str) -> argparse.ArgumentParser:
+    """Adds a command on one thing, named by its id."""
+    parser = command(commands, name, run, summary)
+    parser.add_argument("id", metavar="ID", type=identifier, help=whose)
+    return parser
+
+
 def identifier(word: str) -> int:
     """Returns the id that `word` writes; the API knows ids of 1 to 18 digits."""
     if not re.fullmatch(r"[0-9]{1,18}", word):
@@ -71,3 +94,27 @@ def port(word: str) -> int:
 def words(text: str) -> list[str]:
     """Returns the words between the commas of `a,b`."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def seconds(word: str) -> int:
+    """Returns a whole number of seconds from 0 on."""
+    if not re.fullmatch(r"[0-9]{1,9}", word):
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number of seconds")
+    return int(word)
+
+
+def lifetime(word: str) -> int:
+    """Returns the days that `30d`, `90d`, `1y`, `never` or a number of days stand for; 0 for never."""
+    if word in LIFETIMES:
+        return LIFETIMES[word]
+    if not re.fullmatch(r"[0-9]{1,3}", word) or not 1 <= int(word) <= 365:
+        raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(LIFETIMES)}, or 1 to 365 days")
+    return int(word)
+
+
+def grant(word: str) -> dict[str, str]:
+    """Returns the grant that `packages:read=all` writes; without a reach it is the own things alone."""
+    permission, equals, reach = word.partition("=")
+    if not permission or (equals and reach not in REACHES):
+        raise argparse.ArgumentTypeError(f"{word!r} is no PERMISSION=REACH, REACH being one of {', '.join(REACHES)}")
+    return {"permission": permission, "reach": reach or "own"}

@@ -13,7 +13,7 @@ from typing import Protocol, Self, TextIO
 
 import msgspec
 
-from app.cli.outcomes import Failed, Failure, PipeClosed
+from app.cli.outcomes import Failed, Failure, PipeClosed, Usage
 
 Item = Mapping[str, object]
 Columns = Mapping[str, str]  # heading -> field
@@ -127,6 +127,23 @@ class Screen:
         self._write(self._err, plain(question) + " ")
         self._err.flush()
         return self._source.readline().strip()
+
+    def ask_secretly(self, question: str) -> str | None:
+        """Returns the line typed in answer, which does not show; None when nobody sits at a terminal."""
+        if not self._source.isatty():
+            return None
+        from getpass import getpass
+
+        try:
+            return getpass(plain(question) + " ", self._err)
+        except EOFError:
+            return ""
+        except UnicodeDecodeError:
+            raise Usage("What was typed is not text") from None
+
+    def read_line(self, limit: int) -> str:
+        """Returns the next line of stdin with its end, at most `limit` characters of it."""
+        return self._source.readline(limit)
 
     def progress(self, line: Callable[[], str]) -> "Progress":
         """Returns a log on stderr with a progress line beneath it; `line` says what stands there now."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.answers import Attempt, Package, Started, StatusEvent, Switched, read
 from app.cli.call import Call
-from app.cli.options import Commands, Run, command, identifier, positive
+from app.cli.options import Commands, Run, about_one, command, positive
 from app.cli.outcomes import OK, Failed, NotPurser
 
 if TYPE_CHECKING:
@@ -80,11 +80,7 @@ def index(call: Call) -> int:
 
 def show(call: Call) -> int:
     """Prints every field of one package."""
-    answer = call.client().send("GET", _path(call))
-    if call.as_json:
-        call.screen.json(answer.content)
-    else:
-        call.screen.fields(answer.decode(dict[str, object]))
+    call.print_fields(call.client().send("GET", _path(call)))
     return OK
 
 
@@ -224,9 +220,7 @@ def _switch(call: Call, act: str, success: str) -> int:
 
 
 def _about_one(commands: Commands, name: str, run: Run, summary: str) -> argparse.ArgumentParser:
-    parser = command(commands, name, run, summary)
-    parser.add_argument("id", metavar="ID", type=identifier, help="the package's id, as `pkgctl list` shows it")
-    return parser
+    return about_one(commands, name, run, summary, "the package's id, as `pkgctl list` shows it")
 
 
 def _path(call: Call) -> str:

@@ -3,8 +3,9 @@
 What opens the database is imported inside the commands, so that `pkgctl list` starts at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -72,10 +73,10 @@ def init(call: Call) -> int:
     asked = call.arguments
     with offline():
         config = load(call.environ)
-        if asked.drop_all and not asked.yes:
-            _confirm(call, config.database_url)
+        if asked.drop_all:
+            call.confirm(f"Delete {config.database_url} and everything in it?", "--drop-all")
         try:
-            url, held = initialize(config, asked.drop_all).url, False
+            url, held = initialize(config, asked.drop_all, opened(call)).url, False
         except InUse:
             if asked.drop_all:
                 raise
@@ -91,12 +92,9 @@ def init(call: Call) -> int:
     return OK
 
 
-def _confirm(call: Call, url: str) -> None:
-    answer = call.screen.ask(f"Delete {url} and everything in it? Type yes:")
-    if answer is None:
-        raise Usage("--drop-all asks first, and there is no terminal: say --yes as well")
-    if answer != "yes":
-        raise Failed("Nothing was deleted")
+def opened(call: Call) -> Callable[[Path], None]:
+    """Returns what tells people which database file was opened."""
+    return lambda path: call.screen.note(f"Opened {path}")
 
 
 def _claim(config: "Config") -> str:
@@ -115,13 +113,15 @@ def _claim_through_service(call: Call) -> str:
         raise
 
 
-def offline_token(call: Call, name: str | None, scopes: Sequence[str] | None, days: int) -> int:
+def offline_token(
+    call: Call, name: str | None, scopes: Sequence[str] | None, days: int, allowed_ips: Sequence[str] | None
+) -> int:
     """Makes a token in the database itself, for those who lost theirs; prints it alone on stdout. 0 days: no end."""
     from app.config import load
     from app.offline import new_token
 
     with offline():
-        token = new_token(load(call.environ), name, scopes, days)
+        token = new_token(load(call.environ), name, scopes, days, allowed_ips, opened(call))
     call.print_answer(msgspec.json.encode({"token": token}), token)
     return OK
 
@@ -150,18 +150,18 @@ def migrate(call: Call) -> int:
             check_schema(config)
             call.screen.line("The schema is up to date")
             return OK
-        done = initialize(config, False)
+        done = initialize(config, False, opened(call))
     call.screen.line(f"Schema at {done.version:04d} ({done.applied} applied)")
     return OK
 
 
 def version(call: Call) -> int:
-    """Prints the client's version, and the service's when a token is given and somebody answers."""
+    """Prints the client's version, and the service's when there is a token or a session and somebody answers."""
     if not call.as_json:
         call.screen.line(f"pkgctl {__version__}")
         call.screen.flush()
     found: dict[str, object] | None = None
-    if call.token is not None:
+    if call.token is not None or call.session() is not None:
         try:
             found = call.client(VERSION_TIMEOUT_S).get("/version", dict[str, object])
         except Unreachable as failure:

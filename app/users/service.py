@@ -201,9 +201,14 @@ def credentials(tx: Tx, identifier: str) -> Credentials | None:
     return tx.one(q.credentials, Credentials, key=folded(identifier))
 
 
+def credentials_by_id(tx: Tx, user_id: int) -> Credentials | None:
+    """An account as signing in needs it; None when it is gone."""
+    return tx.one(q.credentials_by_id, Credentials, id=user_id)
+
+
 def credentials_of(tx: Tx, user_id: int) -> Credentials:
     """An account as signing in needs it; NotFound."""
-    found = tx.one(q.credentials_by_id, Credentials, id=user_id)
+    found = credentials_by_id(tx, user_id)
     if found is None:
         raise NotFound("No such user.")
     return found

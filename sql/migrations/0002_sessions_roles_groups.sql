@@ -46,11 +46,13 @@ CREATE TABLE user_roles (
 ) STRICT;
 CREATE INDEX user_roles_role_id ON user_roles (role_id);
 
--- One row per signed-in device; gone when it ends. It holds while `epoch` is the account's session_epoch.
+-- One row per signed-in device; gone when it ends. It holds while `epoch` is the account's session_epoch. `nonce` is
+-- random: a token of another database's session with the same id does not pass for one of this.
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     epoch INTEGER NOT NULL,
+    nonce TEXT NOT NULL CHECK (length(nonce) = 32),
     ip TEXT NOT NULL,
     user_agent TEXT NOT NULL,
     created_at TEXT NOT NULL,
