@@ -116,7 +116,7 @@ def _is_service_part(kind: str, name: str) -> bool:
 
 
 def _may_call(room: str, kind: str, there: list[str]) -> bool:
-    """Whether a module of a room may use one of another: the service of a leaf or of its house, structs of its house."""
+    """Whether a module of a room may use one of another: a leaf's service, or the service and structs of its house."""
     house = HOUSES.get(room, set())
     if there[1:] == ["structs"]:
         return kind in ("service", "structs") and there[0] in house

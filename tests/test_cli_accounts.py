@@ -238,6 +238,7 @@ def test_a_role_is_made_shown_changed_and_deleted(pkgctl: Pkgctl) -> None:
     shown = fields(pkgctl("roles", "show", number)[1])
     assert (shown["label"], shown["permissions"]) == ("Editors", "packages:read=all,files:write=own")
     assert "editor" in [line.split()[1] for line in pkgctl("roles", "list")[1].splitlines()]
+    assert pkgctl("roles") == pkgctl("roles", "list")
     told = f"Success: Role {number} grants files:read=group\n"
     assert pkgctl("roles", "set-permissions", number, "--grant", "files:read=group") == (0, told, "")
     told = f"Success: Role {number} grants nothing\n"
@@ -275,7 +276,12 @@ def test_a_token_ends_when_it_is_told_and_is_used_from_where_it_may_be(pkgctl: P
     told = f"Success: Token {number} may be used from 127.0.0.0/8\n"
     assert pkgctl("tokens", "allowed-ips", number, "127.0.0.0/8") == (0, told, "")
     assert pkgctl("whoami", PURSER_TOKEN=made["token"])[0] == 0
-    assert pkgctl("tokens", "allowed-ips", number) == (0, f"Success: Token {number} may be used from anywhere\n", "")
+    assert pkgctl("tokens", "allowed-ips", number)[0] == 2
+    assert pkgctl("tokens", "allowed-ips", number, "--anywhere") == (
+        0,
+        f"Success: Token {number} may be used from anywhere\n",
+        "",
+    )
     code, _, err = pkgctl("tokens", "allowed-ips", number, "nowhere")
     assert code == 1
     assert "/allowed_ips/0" in err

@@ -51,15 +51,18 @@ def command(
     return parser
 
 
-def group(commands: Commands, name: str, summary: str) -> Commands:
-    """Adds a word that is followed by the command itself, as in `pkgctl tokens list`; returns where to add those."""
+def group(commands: Commands, name: str, summary: str, alone: Run | None = None) -> Commands:
+    """Adds a word that is followed by the command itself, as in `pkgctl tokens list`; returns where to add those.
+
+    `alone` is what the word does by itself; by default it tells what may follow.
+    """
     parser = commands.add_parser(name, help=summary, allow_abbrev=False)
 
     def explain(call: Call) -> int:
         call.screen.note(parser.format_usage().strip())
         return USAGE
 
-    parser.set_defaults(run=explain)
+    parser.set_defaults(run=alone or explain)
     return parser.add_subparsers(metavar="ACTION")
 
 

@@ -24,7 +24,7 @@ GRANT = "a permission and how far it reaches: own (the default), group or all; m
 
 def add(commands: Commands) -> None:
     """Declares the commands."""
-    actions = group(commands, "roles", "list and change what roles grant")
+    actions = group(commands, "roles", "list and change what roles grant", index)
     command(actions, "list", index, "list the roles")
     about_one(actions, "show", show, "show one role and what it grants", ID)
     creating = command(actions, "create", create, "make a role")

@@ -43,7 +43,9 @@ def add(commands: Commands) -> None:
         "--grace", type=seconds, metavar="SECONDS", help="so long the old secret goes on working; default 0"
     )
     placing = about_one(actions, "allowed-ips", allow, "say where a token may be used from", ID)
-    placing.add_argument("addresses", metavar="ADDR", nargs="*", help="an address or a network; none: anywhere")
+    where = placing.add_mutually_exclusive_group(required=True)
+    where.add_argument("addresses", metavar="ADDR", nargs="*", default=[], help="an address or a network")
+    where.add_argument("--anywhere", action="store_true", help="from any address")
     about_one(actions, "revoke", revoke, "revoke a token, at once", ID)
     command(actions, "revoke-all", revoke_all, "revoke all your tokens but the one in use")
 
