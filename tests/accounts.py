@@ -51,9 +51,7 @@ def make_group(config: Config, name: str, number: str) -> int:
     return made
 
 
-def make_person(
-    client: TestClient, config: Config, username: str, *roles: str, group_id: int | None = None
-) -> Person:
+def make_person(client: TestClient, config: Config, username: str, *roles: str, group_id: int | None = None) -> Person:
     """An account made by the caller of `client`, a super admin, with these roles, signed in."""
     made = client.post(
         "/api/v1/users",

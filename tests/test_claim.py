@@ -8,7 +8,10 @@ import subprocess
 import sys
 import threading
 import tomllib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import Config
+from app.db.migrate import migrate
 from app.main import create_app
+from app.values import new_token
+from tests.accounts import PASSWORD, bearer, sign_in
 from tests.support import ROOT, START_S, Service, ask, claim, configured, refusal, rows
 
 TOKENS = "/api/v1/tokens"
@@ -207,7 +213,8 @@ def test_the_example_of_the_first_page_gives_a_token(tmp_path: Path, first: str)
         call = f"import sys; from {module} import {function}; sys.exit({function}())"
         initialized = _spawn(tmp_path, [sys.executable, "-W", "error", "-c", call])
         said, _ = initialized.communicate(timeout=START_S)
-        assert (initialized.returncode, said) == (0, f"sqlite:///{tmp_path}/data/app.db\n")
+        assert initialized.returncode == 0
+        assert sorted(said.splitlines()) == [f"Opened {tmp_path}/data/app.db", f"sqlite:///{tmp_path}/data/app.db"]
     served = _spawn(tmp_path, [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"])
     try:
         said = _until(served, "Uvicorn running on")
@@ -235,3 +242,52 @@ def test_a_caller_on_a_unix_socket_claims(tmp_path: Path) -> None:
             refusal(client.post(TOKENS), 401)
     finally:
         _end(served)
+
+
+FIRST_OWNER = """
+INSERT INTO claims (slot, claimed_at) VALUES (1, '2026-01-02T03:04:05.678Z');
+INSERT INTO users (username, username_key, status, role, created_at, updated_at)
+VALUES ('admin', 'admin', 'active', 'super_admin', '2026-01-02T03:04:05.678Z', '2026-01-02T03:04:05.678Z');
+"""
+
+
+@pytest.fixture
+def first_token(config: Config, tmp_path: Path) -> str:
+    """The token of an appliance that was claimed under the first schema, when it had one account and no roles."""
+    source, secret, at = tmp_path / "migrations", new_token(), "2026-01-02T03:04:05.678Z"
+    source.mkdir()
+    (first,) = (ROOT / "sql/migrations").glob("0001_*.sql")
+    (source / first.name).write_bytes(first.read_bytes())
+    config.data_dir.mkdir()
+    with closing(sqlite3.connect(config.database_path, isolation_level=None)) as connection:
+        assert migrate(connection, now=at, source=source).version == 1
+        connection.executescript(FIRST_OWNER)
+        connection.execute(
+            "INSERT INTO tokens (user_id, name, prefix, secret_sha256, scopes, created_at)"
+            " VALUES (1, 'old', ?, ?, ?, ?)",
+            (secret[:12], sha256(secret.encode()).hexdigest(), '["*"]', at),
+        )
+    return secret
+
+
+@pytest.fixture
+def owner(first_token: str, config: Config) -> Iterator[TestClient]:
+    """The owner of that appliance, with today's program."""
+    with TestClient(create_app(config), client=("127.0.0.1", 50000), headers=bearer(first_token)) as client:
+        yield client
+
+
+def test_who_claimed_under_the_first_schema_may_do_everything_after_an_update(
+    owner: TestClient, config: Config
+) -> None:
+    me = owner.get("/api/v1/users/me").json()
+    assert (me["id"], me["role"], me["roles"], me["token_id"]) == (1, "super_admin", ["super_admin"], 1)
+    assert {grant["reach"] for grant in me["permissions"]} == {"all"}
+    assert [user["username"] for user in owner.get("/api/v1/users?q=ADM").json()] == ["admin"]
+    new = {"email": "una@example.com", "password": PASSWORD, "name": "Una"}
+    user_id = owner.post("/api/v1/users", json=new).json()["id"]
+    assert owner.put(f"/api/v1/users/{user_id}/roles", json={"roles": ["super_admin"]}).status_code == 200
+    assert owner.patch("/api/v1/users/1/password", json={"password": PASSWORD}).status_code == 200
+    assert sign_in(owner, "admin")["user"]["id"] == 1
+    refusal(owner.post(TOKENS, headers={"Authorization": ""}), 401)
+    assert [path.name for path in (config.data_dir / "backups").iterdir()] == ["before-migration-0001.db"]

@@ -169,7 +169,6 @@ def test_an_account_is_deleted_after_a_yes(
     "words",
     [
         "users",
-        "roles",
         "users show ann",
         "users set-role 3",
         "users create a@example.com --generate --password-file x",

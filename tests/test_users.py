@@ -99,9 +99,6 @@ def at_once(*calls: Callable[[], httpx2.Response]) -> list[httpx2.Response]:
         return list(pool.map(run, calls))
 
 
-# Making, showing, changing and deleting.
-
-
 def test_an_account_is_made_shown_and_never_tells_its_hash(client: TestClient, config: Config) -> None:
     answer = client.post(
         USERS, json={"email": "Una@Example.com", "password": PASSWORD, "full_name": "Una Åström", "phone": "+46 8 123"}
@@ -130,62 +127,6 @@ def test_an_account_is_made_shown_and_never_tells_its_hash(client: TestClient, c
         assert "hash" not in told_to.text
         assert "scrypt" not in told_to.text
         assert PASSWORD not in told_to.text
-
-
-@pytest.mark.parametrize(
-    ("taken", "again"),
-    [
-        ("ärger@example.com", "ÄRGER@EXAMPLE.COM"),
-        ("straße@example.com", "STRASSE@example.com"),
-        ("иван@example.com", "ИВАН@example.com"),
-        ("σίσυφος@example.com", "ΣΊΣΥΦΟΣ@example.com"),
-        ("μαΐου@example.com", "μαΐου@example.com".upper()),
-        ("a\u0308rger@example.com", "\u00c4rger@example.com"),
-    ],
-)
-def test_e_mail_and_username_are_unique_without_regard_to_case(
-    client: TestClient, config: Config, taken: str, again: str
-) -> None:
-    """In every script, and in every way to write the same letters; refused at making and at changing alike."""
-    plant(config, taken.partition("@")[0], email=taken)
-    other = plant(config, "other")
-    document = refusal(client.post(USERS, json={"email": again, "password": PASSWORD, "name": "x"}), 409, "CONFLICT")
-    assert document["field"] == "email"
-    path, local = f"{USERS}/{other.id}", again.partition("@")[0]
-    for wanted, about in (({"email": again}, "email"), ({"username": local}, "username")):
-        assert refusal(client.patch(path, json=wanted), 409, "CONFLICT")["field"] == about
-    assert stored(config, other.id)["revision"] == 1
-
-
-def test_a_conflict_names_what_the_caller_gave(client: TestClient, config: Config) -> None:
-    """Not the username that would have been derived, and that somebody else has besides."""
-    plant(config, "bob", email="first@example.com")
-    plant(config, "robert", email="bob@example.com")
-    answer = client.post(USERS, json={"email": "bob@example.com", "password": PASSWORD, "name": "x"})
-    assert refusal(answer, 409)["field"] == "email"
-    answer = client.post(
-        USERS, json={"email": "third@example.com", "username": "BOB", "password": PASSWORD, "name": "x"}
-    )
-    assert refusal(answer, 409)["field"] == "username"
-
-
-@pytest.mark.slow
-def test_a_username_is_derived_from_the_e_mail_also_twelve_times(client: TestClient) -> None:
-    found = [made(client, email=f"una@{number}.example.com")["username"] for number in range(12)]
-    assert found[:9] == ["una", *(f"una{number}" for number in range(2, 10))]
-    assert all(name.startswith("una-") for name in found[9:])
-    assert len(set(found)) == 12
-
-
-def test_a_username_never_reads_like_an_e_mail(client: TestClient, config: Config) -> None:
-    """Full-width letters are the same letters when compared, so ＠ would name the account of another."""
-    victim = plant(config, "victim")
-    for sign in ("＠", "﹫"):
-        refused = {"email": "other@example.com", "username": f"victim{sign}example.com"}
-        assert field(client.post(USERS, json={"password": PASSWORD, "name": "x", **refused})) == "/username"
-        username = made(client, email=f"a{sign}b@{ord(sign)}.example.com")["username"]
-        assert "@" not in folded(username)
-    assert "@" not in stored(config, victim.id)["username_key"]
 
 
 def test_a_change_keeps_what_it_does_not_name(client: TestClient, config: Config) -> None:
@@ -221,6 +162,27 @@ def test_what_every_account_has_is_never_emptied(client: TestClient, config: Con
         for nothing in (None, ""):
             assert field(client.patch(path, json={name: nothing})) == f"/{name}"
     assert client.get(path).json()["revision"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", "x" * 256),
+        ("name", "two\nlines"),
+        ("phone", "call me"),
+        ("phone", "1" * 31),
+        ("avatar", "javascript:alert(1)"),
+        ("avatar", "https://example.com/a b.png"),
+        ("department", "x" * 101),
+        ("position", "a\tb"),
+        ("bio", "x" * 2001),
+        ("bio", 7),
+    ],
+)
+def test_a_profile_does_not_take_everything(client: TestClient, name: str, value: object) -> None:
+    assert field(client.patch(f"{USERS}/me", json={name: value})) == f"/{name}"
+    whole = {"email": "una@example.com", "name": "Una", "password": PASSWORD}
+    assert field(client.post(USERS, json=whole | {name: value})) == f"/{name}"
 
 
 def test_name_and_full_name_are_the_same(client: TestClient, config: Config) -> None:
@@ -298,9 +260,6 @@ def test_an_id_is_never_given_to_another(client: TestClient, config: Config) -> 
     first = plant(config, "una")
     client.delete(f"{USERS}/{first.id}")
     assert plant(config, "una").id > first.id
-
-
-# Lists.
 
 
 @pytest.fixture(scope="module")
@@ -407,6 +366,7 @@ def walk(client: TestClient, path: str, between: Callable[[list[str]], None]) ->
     answer = client.get(path)
     found = names(answer)
     while "next" in answer.links:
+        assert len(found) == len(set(found)), "an account came twice"
         between(found)
         answer = client.get(answer.links["next"]["url"])
         found += names(answer)
@@ -468,9 +428,6 @@ def test_a_page_costs_as_many_statements_with_many_accounts_as_with_one(
     assert (len(one), statements()) == (1, one)
 
 
-# Status, passwords, deletion of many.
-
-
 def test_a_status_decides_at_once_who_may_come_in(client: TestClient, config: Config) -> None:
     """Its sessions end for good; its tokens rest until it is active again."""
     una = make_person(client, config, "una")
@@ -488,10 +445,8 @@ def test_a_status_decides_at_once_who_may_come_in(client: TestClient, config: Co
     refresh = {"refresh_token": una.pair["refresh_token"]}
     refusal(client.post("/api/v1/auth/refresh", json=refresh, headers={"Authorization": ""}), 401)
     actions = [row["action"] for row in rows(config.database_path, "SELECT action FROM audit WHERE kind = 'change'")]
-    assert actions[-6:] == ["users.inactive", "users.active", "users.suspended", "users.active"] + [
-        "users.pending",
-        "users.active",
-    ]
+    assert actions[-6::2] == ["users.inactive", "users.suspended", "users.pending"]
+    assert actions[-5::2] == ["users.active"] * 3
     for wrong in ("deleted", "", None, 1):
         assert field(client.patch(path, json={"status": wrong})) == "/status"
 
@@ -530,6 +485,7 @@ def test_of_two_super_admins_who_end_each_other_one_stays(client: TestClient, co
         insert(config, "UPDATE users SET status = 'inactive'")
 
 
+@pytest.mark.slow
 def test_a_password_that_was_reset_ends_the_sessions_and_no_token(client: TestClient, config: Config) -> None:
     una = make_person(client, config, "una")
     token = give_token(config, una.id)
@@ -541,6 +497,7 @@ def test_a_password_that_was_reset_ends_the_sessions_and_no_token(client: TestCl
     assert sign_in(client, "una", "quite another")["user"]["id"] == una.id
 
 
+@pytest.mark.slow
 def test_the_claims_admin_sets_a_password_once_and_signs_in(client: TestClient) -> None:
     narrow = client.post("/api/v1/tokens", json={"scopes": ["users:*"]}).json()["token"]
     path, wanted = f"{USERS}/1/password", {"password": PASSWORD}
@@ -567,11 +524,6 @@ def test_a_password_is_eight_to_128_characters_and_no_guess(client: TestClient, 
         assert client.patch(path, json={"password": right}).status_code == 200
 
 
-def test_a_password_is_not_the_username_that_is_derived(client: TestClient) -> None:
-    answer = client.post(USERS, json={"email": "bobby.tables@example.com", "password": "Bobby.Tables", "name": "Bobby"})
-    assert field(answer) == "/password"
-
-
 def test_many_accounts_go_together_or_none_does(client: TestClient, config: Config) -> None:
     three = [plant(config, f"u{number}").id for number in range(3)]
 
@@ -590,9 +542,6 @@ def test_many_accounts_go_together_or_none_does(client: TestClient, config: Conf
     assert names(client.get(USERS)) == ["admin"]
     told = rows(config.database_path, "SELECT target FROM audit WHERE action = 'users.delete'")
     assert told == [{"target": f"users/{','.join(map(str, three))}"}]
-
-
-# Who may what.
 
 
 @pytest.fixture
@@ -694,73 +643,6 @@ def test_a_name_gives_nobody_powers(client: TestClient, config: Config) -> None:
     assert client.patch(f"{USERS}/1", json={"username": "somebody"}).status_code == 200
     assert client.get(USERS, headers=plant(config, "admin").headers).status_code == 403
     assert client.get(USERS).status_code == 200
-
-
-# Oneself.
-
-
-def test_me_is_who_calls_and_what_this_credential_may_do(client: TestClient, config: Config) -> None:
-    group_id = make_group(config, "North", "00000001")
-    una = make_person(client, config, "una", group_id=group_id)
-    answers = [client.get(path, headers=una.headers) for path in (f"{USERS}/me", "/api/v1/auth/me")]
-    me = answers[0].json()
-    assert answers[1].json() == me
-    assert answers[0].headers["etag"] == f'"{me["revision"]}"'
-    assert (me["id"], me["username"], me["role"], me["roles"]) == (una.id, "una", "user", ["user"])
-    assert me["group"] == {"id": group_id, "name": "North", "uniform_number": "00000001", "max_allowed_streams": 8}
-    assert (me["token_id"], me["scopes"]) == (None, None)
-    assert me["session_id"] == rows(config.database_path, "SELECT id FROM sessions")[0]["id"]
-    held = {grant["permission"]: grant["reach"] for grant in me["permissions"]}
-    assert (held["users:write"], held["packages:read"]) == ("own", "all")
-    assert "packages:write" not in held
-    assert "users:delete" not in held
-    assert "hash" not in answers[0].text
-
-
-def test_through_a_token_me_tells_what_both_allow(client: TestClient, config: Config, user: Planted) -> None:
-    token = give_token(config, user.id, '["users:read", "packages:build"]')
-    me = client.get(f"{USERS}/me", headers=token).json()
-    assert me["permissions"] == [
-        {"permission": "packages:read", "reach": "all"},
-        {"permission": "users:read", "reach": "own"},
-    ]
-    assert (me["scopes"], me["session_id"]) == (["packages:build", "users:read"], None)
-    assert me["token_id"] == rows(config.database_path, "SELECT max(id) AS id FROM tokens")[0]["id"]
-    refusal(client.patch(f"{USERS}/me", json={"bio": "x"}, headers=token), 403)
-    blind = give_token(config, user.id, '["packages:read"]')
-    assert refusal(client.get(f"{USERS}/me", headers=blind), 403)["required"] == ["users:read"]
-
-
-@pytest.mark.parametrize("path", [f"{USERS}/me", "/api/v1/auth/me"])
-def test_everybody_changes_the_own_profile(client: TestClient, config: Config, user: Planted, path: str) -> None:
-    for method in ("PATCH", "PUT"):
-        answer = client.request(method, path, json={"name": method, "phone": "+46 8 123"}, headers=user.headers)
-        assert (answer.status_code, answer.json()["id"], answer.json()["name"]) == (200, user.id, method)
-    late = client.patch(path, json={"name": "late"}, headers=user.headers | {"If-Match": '"1"'})
-    refusal(late, 412)
-    refusal(client.patch(path, json={"username": "ADMIN"}, headers=user.headers), 409)
-    assert field(client.patch(path, json={"name": None}, headers=user.headers)) == "/name"
-
-
-def test_the_own_e_mail_is_changed_in_a_session_alone(client: TestClient, config: Config) -> None:
-    """The session goes on: it belongs to the account, not to its address."""
-    una = make_person(client, config, "una")
-    token, wanted = give_token(config, una.id), {"email": "new@example.com"}
-    for path in (f"{USERS}/me", f"{USERS}/{una.id}"):
-        refusal(client.patch(path, json=wanted, headers=token), 403, "FORBIDDEN")
-        assert client.patch(path, json={"email": "una@example.com"}, headers=token).status_code == 200
-    assert client.patch(f"{USERS}/me", json=wanted, headers=una.headers).json()["email"] == "new@example.com"
-    assert client.get(f"{USERS}/me", headers=una.headers).json()["email"] == "new@example.com"
-    assert sign_in(client, "NEW@example.com")["user"]["id"] == una.id
-
-
-def test_a_guest_reads_itself_and_writes_nothing(client: TestClient, config: Config, user: Planted) -> None:
-    guest = plant(config, "guest", "guest")
-    for path in (f"{USERS}/me", f"{USERS}/{guest.id}", "/api/v1/auth/me"):
-        assert client.get(path, headers=guest.headers).json()["username"] == "guest"
-        assert refusal(client.patch(path, json={"bio": "x"}, headers=guest.headers), 403)["required"] == ["users:write"]
-    refusal(client.get(USERS, headers=guest.headers), 403)
-    refusal(client.get(f"{USERS}/{user.id}", headers=guest.headers), 404)
 
 
 def test_a_stranger_is_told_how_to_sign_in(client: TestClient) -> None:

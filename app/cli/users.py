@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     creating = command(actions, "create", create, "make an active account")
     creating.add_argument("email", metavar="EMAIL")
     creating.add_argument("--username", help="default the part of the e-mail before the @")
-    creating.add_argument("--name", help="the full name")
+    creating.add_argument("--name", help="the full name; default the username")
     add_options(creating)
     about_one(actions, "set-role", set_role, "give an account exactly these roles", ID).add_argument(
         "roles", metavar="ROLE", nargs="+"
@@ -67,7 +67,8 @@ def create(call: Call) -> int:
     """Makes an account; prints its id, and the password if it was made here."""
     asked = call.arguments
     new = new_password(call)
-    wanted = {"email": asked.email, "username": asked.username, "name": asked.name, "password": new.text}
+    name = asked.name or asked.username or asked.email.partition("@")[0]
+    wanted = {"email": asked.email, "username": asked.username, "name": name, "password": new.text}
     body = {field: value for field, value in wanted.items() if value is not None}
     answer = call.client().send("POST", "/users", body=body)
     account = answer.decode(Account)

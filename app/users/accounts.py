@@ -26,6 +26,7 @@ from app.values import folded, like
 
 q = load("users")
 
+_LAST_OF_ALL = "\U0010ffff" * 256  # no name sorts behind it
 _OWN = "Nobody deletes or suspends the own account here."
 
 
@@ -63,7 +64,20 @@ def new_account(new: Register, password_hash: str) -> service.NewAccount:
     """An account as it was asked for."""
     given = msgspec.structs.asdict(new)
     del given["name"], given["full_name"], given["password"]
-    return service.NewAccount(**given, full_name=_full_name(new.name, new.full_name, ""), password_hash=password_hash)
+    return service.NewAccount(**given, full_name=named(new), password_hash=password_hash)
+
+
+def named(new: Register) -> str:
+    """The full name that is asked for; Invalid without one."""
+    name = _full_name(new.name, new.full_name, "")
+    if not name:
+        raise Invalid.field("/name", "required, and missing; full_name is the same")
+    return name
+
+
+def username_of(new: Register) -> str:
+    """The username that is asked for, else what it is derived from."""
+    return new.username or new.email.partition("@")[0]
 
 
 def _full_name(name: object, full_name: object, otherwise: str) -> str:
@@ -77,7 +91,7 @@ def _full_name(name: object, full_name: object, otherwise: str) -> str:
 def page(tx: Tx, actor: Actor, wanted: UserFilter, after: tuple[str, int] | None, limit: int) -> list[User]:
     """Up to `limit` accounts within reach behind the position `after`, a text and an id."""
     statement, backwards = _ORDERS[wanted.sort]
-    text, last_id = after or ("\U0010ffff" if backwards else "", 2**62 if backwards else 0)
+    text, last_id = after or (_LAST_OF_ALL if backwards else "", 2**62 if backwards else 0)
     known = {"after_text": text, "after_id": last_id}
     order = {name: value for name, value in known.items() if name in statement.parameters}
     rows = tx.many(statement, UserRow, **_matching(actor, wanted), **order, limit=limit)
@@ -171,12 +185,15 @@ def _unchanged_since(row: UserRow, revision: int | None) -> None:
 
 
 def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | None) -> User:
-    """Activates, deactivates or suspends an account and ends its sessions; not the own, not the last super admin's."""
+    """Activates, deactivates or suspends an account; a change ends its sessions.
+
+    Not the own account, and not the last super admin's.
+    """
     row = service.manageable(tx, actor, "users:write", user_id)
     _unchanged_since(row, revision)
     if user_id == actor.user_id and status != "active":
         raise Conflict(_OWN, state=row.status)
-    if not tx.exec(q.set_status, id=user_id, status=status, now=tx.now):
+    if status != row.status and not tx.exec(q.set_status, id=user_id, status=status, now=tx.now):
         raise Conflict(service.LAST, state=row.status)
     audit.record(tx, actor, f"users.{status}", f"users/{user_id}")
     tx.notify(CALLERS, user_id)

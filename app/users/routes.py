@@ -51,7 +51,8 @@ async def index(request: Request) -> Response:
 
 async def create(request: Request) -> Response:
     new = await body(request, UserCreate)
-    check(new.password, field="/password", email=new.email, username=new.username)
+    accounts.named(new)
+    check(new.password, field="/password", email=new.email, username=accounts.username_of(new))
     hashed = await passwords(request).hash(new.password, caller(request))
     user = await database(request).write(accounts.create, actor(request), new, hashed)
     return respond(user, 201, location(request, f"/users/{user.id}"), etag(user.revision))
@@ -59,12 +60,14 @@ async def create(request: Request) -> Response:
 
 async def register(request: Request) -> Response:
     new = await body(request, Register)
-    check(new.password, field="/password", email=new.email, username=new.username)
+    accounts.named(new)
+    check(new.password, field="/password", email=new.email, username=accounts.username_of(new))
     db, call = database(request), credential(request).call
     policy, local = request.app.state.config.registration, is_local(request)
     await db.read(accounts.may_register, policy, local=local)
     hashed = await passwords(request).hash(new.password, caller(request))
-    return respond(await db.write(accounts.register, call, new, hashed, policy, local=local), 201)
+    user = await db.write(accounts.register, call, new, hashed, policy, local=local)
+    return respond(user, 201, location(request, f"/users/{user.id}"), etag(user.revision))
 
 
 async def show(request: Request) -> Response:

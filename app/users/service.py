@@ -90,7 +90,7 @@ def add(tx: Tx, new: NewAccount) -> UserRow:
     for username in (local, *(f"{local}{number}" for number in range(2, 10)), f"{local}-{new_number()[:8]}"):
         if row := _insert(tx, new, username):
             return row
-    raise taken(tx, 0, local, new.email)
+    raise taken(tx, 0, "", new.email)
 
 
 def _insert(tx: Tx, new: NewAccount, username: str) -> UserRow | None:

@@ -9,6 +9,8 @@ from app.permissions import Grant
 from app.values import Paging
 
 Status = Literal["pending", "active", "inactive", "suspended"]
+_UNSEEN = r"\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe6b\ufeff\uff20"
+"""Characters that are not seen, or that read as another: two that fold to @ among them."""
 LINE = r"^[^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
 
 Username = Annotated[
@@ -16,7 +18,7 @@ Username = Annotated[
     Meta(
         min_length=1,
         max_length=100,
-        pattern=r"^[^\x00-\x20\x7f-\xa0@/\\\u2028\u2029\s]+$(?!\n)",
+        pattern=rf"^[^\x00-\x20\x7f-\xa0@/\\\s{_UNSEEN}]+$(?!\n)",
         description="1 to 100 characters without spaces, @ and slashes",
     ),
 ]
@@ -25,7 +27,7 @@ Email = Annotated[
     Meta(
         min_length=3,
         max_length=255,
-        pattern=r"""^[^\x00-\x20\x7f-\xa0@<>()\[\]\\,;:"\s]+@[^\x00-\x20\x7f-\xa0@<>()\[\]\\,;:"/\s]+$(?!\n)""",
+        pattern=rf"""^[^\x00-\x20\x7f-\xa0@<>()\[\]\\,;:"\s{_UNSEEN}]+@[^\x00-\x20\x7f-\xa0@<>()\[\]\\,;:"/\s{_UNSEEN}]+$(?!\n)""",
         description="an e-mail address",
     ),
 ]

@@ -59,7 +59,7 @@ def _credentials(service: Service) -> dict[str, Called]:
 
 
 def _register(client: httpx2.Client, token: str) -> None:
-    new = {"email": "ann@example.com", "username": "ann", "password": PASSWORD}
+    new = {"email": "ann@example.com", "username": "ann", "name": "Ann", "password": PASSWORD}
     client.post("/users", json=new, headers={"Authorization": f"Token {token}"}).raise_for_status()
 
 
