@@ -373,7 +373,7 @@ def test_an_account_that_is_not_active_is_named(appliance: Pkgctl, tmp_path: Pat
     try:
         service.start()
         with service.client() as client:
-            new = {"email": "ann@example.com", "password": PASSWORD}
+            new = {"email": "ann@example.com", "name": "Ann", "password": PASSWORD}
             number = client.post("/api/v1/users", json=new).json()["id"]
             suspended = client.patch(f"/api/v1/users/{number}/status", json={"status": "suspended"})
             assert suspended.status_code == 200
