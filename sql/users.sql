@@ -53,6 +53,10 @@ FROM users JOIN roles ON roles.name = users.role OR EXISTS (
 WHERE users.id = :id
 ORDER BY CASE WHEN roles.name = users.role THEN 0 ELSE 1 END, roles.id;
 
+-- name: role_grants :one
+-- What a role grants; None when there is none of this name.
+SELECT name, grants FROM roles WHERE name = :name;
+
 -- name: further_roles :many
 -- The roles beside the first one of these accounts.
 -- lint: unbounded because the ids are those of one page

@@ -457,7 +457,7 @@ def test_nobody_makes_an_account_that_may_more_than_the_own(office: Office) -> N
     client = office.client
     made(client, "greeter", ("users:write", "all"))
     greeter = make_person(client, office.config, "gus", "greeter")
-    new = {"email": "gift@example.com", "password": "another battery horse"}
+    new = {"email": "gift@example.com", "name": "Gift", "password": "another battery horse"}
     answer = client.post("/api/v1/users", json=new, headers=greeter.headers)
     assert "packages:read" in refusal(answer, 403, "FORBIDDEN")["required"]
 

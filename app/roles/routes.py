@@ -72,7 +72,10 @@ async def remove(request: Request) -> Response:
 
 async def assign(request: Request) -> Response:
     wanted = await body(request, UserRoles)
-    return respond(await database(request).write(service.assign, actor(request), item(request), wanted.roles))
+    assigned = await database(request).write(
+        service.assign, actor(request), item(request), wanted.roles, if_match(request)
+    )
+    return respond(assigned)
 
 
 async def permissions(request: Request) -> Response:

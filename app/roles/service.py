@@ -118,21 +118,23 @@ def remove(tx: Tx, actor: Actor, role_id: int, revision: int | None) -> None:
     audit.record(tx, actor, "roles.delete", f"roles/{role_id}")
 
 
-def assign(tx: Tx, actor: Actor, user_id: int, names: Sequence[str]) -> RolesSet:
+def assign(tx: Tx, actor: Actor, user_id: int, names: Sequence[str], revision: int | None) -> RolesSet:
     """Gives an account exactly these roles and ends its sessions. Conflict for the last active super admin."""
-    users.manageable(tx, actor, "users:admin", user_id)
-    rows = [_named(tx, index, name) for index, name in enumerate(dict.fromkeys(names))]
+    users.unchanged_since(users.manageable(tx, actor, "users:admin", user_id), revision)
+    users.refuse_narrowed(actor, user_id)
+    rows = [_named(tx, names.index(name), name) for name in dict.fromkeys(names)]
     if any(row.name in (SUPER_ADMIN, ADMIN) for row in rows) and not actor.permissions.everything:
         raise Forbidden("Only a super admin makes admins.", required=["*"], held=actor.permissions.held())
     for row in rows:
         _not_beyond(actor, row.grants)
     rows.sort(key=lambda row: STANDING.index(row.name) if row.name in STANDING else len(STANDING))
     first, *further = rows
+    further.sort(key=lambda row: row.id)
     users.set_role(tx, user_id, first.name)
     tx.exec(q.clear_further, user_id=user_id)
     tx.exec_many(q.add_further, [{"user_id": user_id, "role_id": row.id} for row in further])
     audit.record(tx, actor, "users.set_roles", f"users/{user_id}")
-    return RolesSet(user_id, first.name, tuple(row.name for row in rows))
+    return RolesSet(user_id, first.name, (first.name, *(row.name for row in further)))
 
 
 def _named(tx: Tx, index: int, name: str) -> RoleRow:

@@ -8,13 +8,15 @@ from msgspec import UNSET
 from app.actor import CALLERS, Actor, Call
 from app.audit import service as audit
 from app.db import Query, Tx, load
-from app.errors import Conflict, Forbidden, Invalid, PreconditionFailed
+from app.errors import Conflict, Forbidden, Invalid
+from app.permissions import USER
 from app.users import service
 from app.users.structs import (
     Credentials,
     Group,
     Me,
     Register,
+    RoleGrants,
     User,
     UserCreate,
     UserFilter,
@@ -32,6 +34,9 @@ _OWN = "Nobody deletes or suspends the own account here."
 
 def create(tx: Tx, actor: Actor, new: UserCreate, password_hash: str) -> User:
     """Makes an active account with the role `user`; in a group admin's own group."""
+    role = tx.one(q.role_grants, RoleGrants, name=USER)
+    if role is not None and (beyond := actor.permissions.unscoped().beyond_grants(role.grants)):
+        raise Forbidden("The account could do more than you.", required=beyond, held=actor.permissions.held())
     own_group = actor.who.group_id if actor.reach("users:write") == "group" else None
     row = service.add(tx, new_account(new, password_hash)._replace(group_id=own_group))
     audit.record(tx, actor, "users.create", f"users/{row.id}")
@@ -158,7 +163,7 @@ def update_own(tx: Tx, actor: Actor, patch: UserPatch, revision: int | None) -> 
 
 
 def _update(tx: Tx, actor: Actor, row: UserRow, patch: UserPatch, revision: int | None) -> User:
-    _unchanged_since(row, revision)
+    service.unchanged_since(row, revision)
     given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not UNSET}
     given["full_name"] = _full_name(patch.name, patch.full_name, row.full_name)
     given.pop("name", None)
@@ -179,18 +184,13 @@ def _update(tx: Tx, actor: Actor, row: UserRow, patch: UserPatch, revision: int 
     return service.again(tx, row.id)
 
 
-def _unchanged_since(row: UserRow, revision: int | None) -> None:
-    if revision not in (None, row.revision):
-        raise PreconditionFailed("The user has changed since.", revision=row.revision)
-
-
 def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | None) -> User:
     """Activates, deactivates or suspends an account; a change ends its sessions.
 
     Not the own account, and not the last super admin's.
     """
     row = service.manageable(tx, actor, "users:write", user_id)
-    _unchanged_since(row, revision)
+    service.unchanged_since(row, revision)
     if user_id == actor.user_id and status != "active":
         raise Conflict(_OWN, state=row.status)
     if status != row.status and not tx.exec(q.set_status, id=user_id, status=status, now=tx.now):
@@ -200,20 +200,19 @@ def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | 
     return service.again(tx, user_id)
 
 
-def resettable(tx: Tx, actor: Actor, user_id: int) -> Credentials:
+def resettable(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> Credentials:
     """An account whose password the actor may set: one that the actor manages, or the own one while it has none."""
-    service.manageable(tx, actor, "users:write", user_id)
+    service.unchanged_since(service.manageable(tx, actor, "users:write", user_id), revision)
     found = service.credentials_of(tx, user_id)
     if user_id == actor.user_id and found.password_hash is not None:
         raise Conflict("The own password is changed with the old one: POST /auth/change-password.", state="set")
-    if user_id == actor.user_id and actor.permissions.beyond_grants(actor.permissions.grants):
-        raise Forbidden("The own password is not set through a token with less than all your permissions.")
+    service.refuse_narrowed(actor, user_id)
     return found
 
 
-def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str) -> None:
+def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str, revision: int | None) -> None:
     """Sets the password of such an account; all its sessions end."""
-    seen = resettable(tx, actor, user_id).password_hash
+    seen = resettable(tx, actor, user_id, revision).password_hash
     service.set_password(tx, user_id, password_hash, seen)
     audit.record(tx, actor, "users.reset_password", f"users/{user_id}")
 
@@ -221,7 +220,7 @@ def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str) -> No
 def remove(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> None:
     """Deletes an account and what only it owns. Never the own one, never the last super admin."""
     row = service.manageable(tx, actor, "users:delete", user_id)
-    _unchanged_since(row, revision)
+    service.unchanged_since(row, revision)
     _remove(tx, actor, row)
     audit.record(tx, actor, "users.delete", f"users/{user_id}")
 

@@ -102,10 +102,11 @@ async def set_status(request: Request) -> Response:
 async def reset_password(request: Request) -> Response:
     new = await body(request, PasswordPatch)
     db, who = database(request), actor(request)
-    found = await db.read(accounts.resettable, who, item(request))
+    revision = if_match(request)
+    found = await db.read(accounts.resettable, who, item(request), revision)
     check(new.password, field="/password", email=found.email, username=found.username)
     hashed = await passwords(request).hash(new.password, caller(request))
-    await db.write(accounts.reset_password, who, item(request), hashed)
+    await db.write(accounts.reset_password, who, item(request), hashed, revision)
     return respond({})
 
 

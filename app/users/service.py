@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.actor import CALLERS, Actor, Call, Identity
 from app.db import Tx, load
 from app.db.rows import to_json
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from app.permissions import ADMIN, SUPER_ADMIN, USER, Grant, Permissions, standing
 from app.users.structs import Account, Credentials, RoleGrants, RoleOf, User, UserRow, shown
 from app.values import folded, new_number
@@ -125,6 +125,19 @@ def within(actor: Actor, permission: str) -> dict[str, object]:
     reach = actor.reach(permission)
     group_id = actor.who.group_id if reach == "group" else None
     return {"everyone": reach == "all", "self_id": actor.user_id, "own_group_id": group_id}
+
+
+def unchanged_since(row: UserRow, revision: int | None) -> None:
+    """PreconditionFailed when the account has another revision than the caller has seen."""
+    if revision not in (None, row.revision):
+        raise PreconditionFailed("The user has changed since.", revision=row.revision)
+
+
+def refuse_narrowed(actor: Actor, user_id: int) -> None:
+    """Forbidden for the own account through a token that holds less than it: what it does there it does to itself."""
+    if user_id == actor.user_id and actor.permissions.beyond_grants(actor.permissions.grants):
+        held = actor.permissions.held()
+        raise Forbidden("This token may do less than you, and does not change that of you.", required=["*"], held=held)
 
 
 def with_roles(tx: Tx, rows: Sequence[UserRow]) -> list[User]:
