@@ -10,9 +10,11 @@ import hypothesis
 import pytest
 from starlette.testclient import TestClient
 
+from app import values
 from app.config import Config
 from app.main import Purser, create_app
-from tests.support import Service, claim, configured
+from tests.house import House, opened
+from tests.support import Clock, Service, claim, configured
 
 pytest.register_assert_rewrite("tests.failures", "tests.gated")
 hypothesis.settings.register_profile("purser", deadline=None)  # how long an example takes says nothing here
@@ -48,6 +50,21 @@ def client(stranger: TestClient) -> TestClient:
     """The first caller, who has claimed the appliance and sends the token with every request."""
     stranger.headers["Authorization"] = f"Token {claim(stranger)}"
     return stranger
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A claimed appliance that all tests of a module share; each makes its own people."""
+    with opened(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The product's clock, standing still."""
+    own = Clock()
+    monkeypatch.setattr(values, "clock", own)
+    return own
 
 
 @pytest.fixture

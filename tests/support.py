@@ -19,6 +19,7 @@ import httpx2
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from app import values
 from app.config import Config, load
 
 ROOT = Path(__file__).parent.parent
@@ -107,6 +108,16 @@ def ask(
     client.portal.call(call, client.app)
     content = b"".join(message["body"] for message in sent[1:])
     return httpx2.Response(sent[0]["status"], headers=sent[0]["headers"], content=content)
+
+
+class Clock:
+    """The time as a test sets it: it stands still at `at`, the present at first."""
+
+    def __init__(self) -> None:
+        self.at = values.clock()
+
+    def __call__(self) -> float:
+        return self.at
 
 
 class Service:

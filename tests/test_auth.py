@@ -1,120 +1,23 @@
 """Signing in: what lets somebody in, how a session is kept alive, and everything that ends it on the next request."""
 
-import itertools
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from app import passwords, values
 from app.config import Config
-from app.main import Purser, create_app
-from app.passwords import Cost
+from app.main import create_app
 from tests.accounts import PASSWORD, Person, bearer, make_person, sign_in
+from tests.house import ACCESS_S, AUTH, ENDED, ME, NOBODY, REFRESH_S, House
 from tests.nix_store import FAKES
-from tests.support import Service, claim, configured, refusal, rows
+from tests.support import Clock, Service, claim, configured, refusal
 from tests.test_events import Listener
 
-AUTH = "/api/v1/auth"
-ME = "/api/v1/users/me"
-NOBODY = {"Authorization": ""}
-ENDED = "Session ended"
 NEW_PASSWORD = "another staple entirely"
-ACCESS_S, REFRESH_S = 900, 7 * 86400
-
-
-class Clock:
-    """The time, which stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.at = values.clock()
-
-    def __call__(self) -> float:
-        return self.at
-
-
-class House:
-    """A claimed appliance; `client` calls as its super admin, and every test makes its own people."""
-
-    def __init__(self, client: TestClient, app: Purser, config: Config) -> None:
-        self.client = client
-        self.app = app
-        self.config = config
-        self._numbers = itertools.count(1)
-
-    def person(self, *roles: str) -> Person:
-        return make_person(self.client, self.config, f"person{next(self._numbers)}", *roles)
-
-    def rows(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
-        return rows(self.config.database_path, sql, *parameters)
-
-    def post(self, what: str, given: object, headers: dict[str, str] = NOBODY) -> httpx2.Response:
-        """A call of /auth/… as a stranger, or with these headers."""
-        return self.client.post(f"{AUTH}/{what}", json=given, headers=headers)
-
-    def login(self, password: str = PASSWORD, **names: str) -> httpx2.Response:
-        return self.post("login", {**names, "password": password})
-
-    def refresh(self, pair: dict[str, Any]) -> httpx2.Response:
-        return self.post("refresh", {"refresh_token": pair["refresh_token"]})
-
-    def refreshed(self, pair: dict[str, Any]) -> dict[str, Any]:
-        answer = self.refresh(pair)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def me(self, headers: dict[str, str]) -> httpx2.Response:
-        return self.client.get(ME, headers=headers)
-
-    def lets_in(self, pair: dict[str, Any]) -> bool:
-        """Whether the pair's access token is good; where it is not, its session has ended."""
-        answer = self.me(bearer(pair["access_token"]))
-        if answer.status_code != 200:
-            assert refusal(answer, 401, "UNAUTHORIZED")["detail"] == ENDED
-        return answer.status_code == 200
-
-    def sessions(self, user_id: int) -> int:
-        return len(self.rows("SELECT id FROM sessions WHERE user_id = ?", user_id))
-
-    def token(self, person: Person, *scopes: str) -> dict[str, str]:
-        """A new access token of this person, as a header; without scopes it may do all that the person may."""
-        wanted = {"scopes": [*scopes]} if scopes else {}
-        answer = self.client.post("/api/v1/tokens", json=wanted, headers=person.headers)
-        assert answer.status_code == 201, answer.text
-        return {"Authorization": f"Token {answer.json()['token']}"}
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[House]:
-    """A house whose hashes are cheap: what they must cost is told in test_passwords.py."""
-    config = configured(folder / "data")
-    cheap = Cost(4, 8, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "TODAY", cheap)
-        patch.setattr(passwords, "_NOBODY", passwords._NOBODY._replace(cost=cheap))
-        app = create_app(config)
-        with TestClient(app, client=("127.0.0.1", 50000)) as client:
-            client.headers["Authorization"] = f"Token {claim(client)}"
-            yield House(client, app, config)
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with opened(tmp_path_factory.mktemp("house")) as house:
-        yield house
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    own = Clock()
-    monkeypatch.setattr(values, "clock", own)
-    return own
 
 
 def test_an_account_is_found_by_each_of_its_names_in_any_case_and_unicode_form(house: House) -> None:

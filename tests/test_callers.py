@@ -19,18 +19,11 @@ from app.web import callers as module
 from app.web.access import Credential
 from app.web.callers import Callers
 from tests.accounts import Person, bearer, make_person
-from tests.support import ask, refusal, rows
-from tests.test_tokens import DAY_S, TOKENS, Clock, made
+from tests.support import Clock, ask, refusal, rows
+from tests.test_tokens import DAY_S, TOKENS, made
 
 VERSION = "/api/v1/version"
 KINDS = ("token", "session")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    own = Clock()
-    monkeypatch.setattr(values, "clock", own)
-    return own
 
 
 @pytest.fixture
@@ -157,9 +150,9 @@ def test_a_caller_in_the_cache_expires_by_the_clock(
     assert who is not None
     assert who.expires_at is not None
     left_s = values.seconds(who.expires_at) - values.unix()
-    clock.ahead_s = left_s - 5
+    clock.at += left_s - 5
     assert known(desk, secret) is who
-    clock.ahead_s = left_s + 0.01
+    clock.at += 5.01
     assert known(desk, secret) is None
     assert refusal(get(client, secret), 401)["detail"] == "Token expired"
 
@@ -224,7 +217,7 @@ def test_its_last_use_is_noted_at_most_once_a_minute(
     def use(after_s: float) -> str | None:
         """The noted time after using it some seconds later; the write to look behind is queued after the note."""
         moment[0] += after_s
-        clock.ahead_s += after_s
+        clock.at += after_s
         assert get(client, secret).status_code == 200
         client.post("/api/v1/packages", json={"name": "a", "version": "1.0"})
         return used_at(config, kind)
@@ -243,7 +236,7 @@ def test_its_last_use_is_noted_at_most_once_a_minute(
     assert third is not None
     assert third > second
     client.delete(f"{TOKENS}/{made(client)['id']}")
-    clock.ahead_s = -DAY_S  # set back: an instant to come is no reason never to note it again
+    clock.at -= DAY_S  # set back: an instant to come is no reason never to note it again
     assert use(0) != third
 
 
@@ -252,7 +245,7 @@ def test_a_hundred_first_requests_at_once_note_one_use(
     client: TestClient, app: Purser, desk: Callers, secret: str, jobs: list[str], clock: Clock
 ) -> None:
     """Each looks the caller up, as none finds it cached; one of them notes the use."""
-    clock.ahead_s = 120  # a session was used when it was opened
+    clock.at += 120  # a session was used when it was opened
 
     async def together() -> None:
         async with anyio.create_task_group() as group:

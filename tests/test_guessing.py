@@ -5,7 +5,7 @@ import re
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,8 +23,8 @@ from app.auth.guessing import FROM_ANYWHERE, FROM_ONE_PLACE, Rule, shut_out_s
 from app.auth.service import WrongPassword
 from app.auth.structs import Device
 from tests.accounts import PASSWORD, Person
-from tests.support import Service, ask, refusal
-from tests.test_auth import AUTH, Clock, House, opened
+from tests.house import AUTH, House
+from tests.support import Clock, Service, ask, refusal
 
 WRONG = "wrong password"
 HOME = "127.0.0.1"
@@ -92,19 +92,6 @@ def test_who_is_shut_out_has_failed_so_often_within_the_window(failures: list[in
     lately = bool(latest) and now - latest[0] < FROM_ONE_PLACE.window_s
     shown = instants(*latest)[: FROM_ONE_PLACE.failures]
     assert (shut_out_s(FROM_ONE_PLACE, shown, *instants(now)) > 0) is (often and lately)
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with opened(tmp_path_factory.mktemp("house")) as house:
-        yield house
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    own = Clock()
-    monkeypatch.setattr(values, "clock", own)
-    return own
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from oauthlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
 from requests_oauthlib import OAuth2Session
 
 from tests.accounts import PASSWORD, Person, bearer
+from tests.house import ME, NOBODY, House
 from tests.support import Service
-from tests.test_auth import ME, NOBODY, House, opened
 
 TOKEN = "/api/v1/auth/token"
 FORM = "application/x-www-form-urlencoded"
@@ -88,12 +88,6 @@ def test_a_library_understands_each_refusal(box: Service, library: OAuth2Session
         pytest.raises(UnsupportedGrantTypeError),
     ):
         other.fetch_token(box.url + TOKEN)
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with opened(tmp_path_factory.mktemp("house")) as house:
-        yield house
 
 
 @pytest.fixture(scope="module")

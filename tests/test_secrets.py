@@ -15,9 +15,9 @@ import httpx2
 import pytest
 
 from tests.accounts import Person, bearer
+from tests.house import ACCESS_S, AUTH, ENDED, ME, NOBODY, House
 from tests.nix_store import FAKES
 from tests.support import Service, refusal, rows, until
-from tests.test_auth import ACCESS_S, AUTH, ENDED, ME, NOBODY, House, opened
 
 FIRST_PASSWORD = 'Zwölf/Boxkämpfer+1 & "jagen"'
 SECOND_PASSWORD = "q\\uer über <den> großen %20 Deich"
@@ -230,12 +230,6 @@ def _only_hashes(database: Path, work: Work) -> None:
     assert len(kept) >= 6
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with opened(tmp_path_factory.mktemp("house")) as house:
-        yield house
-
-
 def encoded(part: bytes) -> str:
     return urlsafe_b64encode(part).decode().rstrip("=")
 
@@ -342,7 +336,7 @@ def test_neither_token_of_a_pair_does_the_other_ones_work(house: House, victim: 
     assert house.lets_in(victim.pair)
 
 
-def test_what_an_access_token_says_is_what_the_contract_lists(house: House, victim: Person) -> None:
+def test_an_access_token_says_whose_it_is_and_for_how_long(house: House, victim: Person) -> None:
     claims = told(victim.pair["access_token"])
     assert claims.keys() == {"sub", "sid", "jti", "iat", "exp", "type"}
     assert (claims["sub"], claims["type"], claims["exp"] - claims["iat"]) == (str(victim.id), "access", ACCESS_S)

@@ -12,21 +12,13 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from app import values
 from app.config import Config
 from app.main import Purser
 from app.values import BASE62, new_token
-from tests.support import MEMBERS, ask, refusal, rows
-from tests.test_tokens import DAY_S, TOKENS, Clock, made, version
+from tests.support import MEMBERS, Clock, ask, refusal, rows
+from tests.test_tokens import DAY_S, TOKENS, made, version
 
 V4, V6 = "192.0.2.9", "2001:db8::9"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    own = Clock()
-    monkeypatch.setattr(values, "clock", own)
-    return own
 
 
 @pytest.mark.parametrize(
@@ -58,7 +50,7 @@ def forged(token: dict[str, Any]) -> str:
 
 
 def expired(client: TestClient, clock: Clock, token: dict[str, Any]) -> str:
-    clock.ahead_s = 2 * DAY_S
+    clock.at += 2 * DAY_S
     return str(token["token"])
 
 

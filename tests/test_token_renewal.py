@@ -7,15 +7,8 @@ from starlette.testclient import TestClient
 
 from app import values
 from app.config import Config
-from tests.support import refusal, rows
-from tests.test_tokens import DAY_S, NOW, TOKENS, Clock, made, using, version
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    own = Clock()
-    monkeypatch.setattr(values, "clock", own)
-    return own
+from tests.support import Clock, refusal, rows
+from tests.test_tokens import DAY_S, NOW, TOKENS, made, using, version
 
 
 def renewed(client: TestClient, token: dict[str, Any], **asked: Any) -> dict[str, Any]:
@@ -50,14 +43,15 @@ def test_without_a_body_there_is_no_grace(client: TestClient) -> None:
 def test_in_its_grace_the_old_secret_works_beside_the_new_one(client: TestClient, clock: Clock) -> None:
     old = made(client)
     new = renewed(client, old, grace_seconds=600)
+    began = clock.at
     for ahead_s in (0, 300, 595):
-        clock.ahead_s = ahead_s
+        clock.at = began + ahead_s
         assert [version(client, token).status_code for token in (old, new)] == [200, 200]
     for ahead_s in (600, 601, DAY_S):
-        clock.ahead_s = ahead_s
+        clock.at = began + ahead_s
         assert refusal(version(client, old), 401)["detail"] == "Token revoked"
         assert version(client, new).status_code == 200
-    clock.ahead_s = 100 * DAY_S
+    clock.at = began + 100 * DAY_S
     assert refusal(version(client, new), 401)["detail"] == "Token expired"
 
 
@@ -65,7 +59,7 @@ def test_an_old_secret_is_revoked_also_when_the_token_has_expired_as_well(client
     at_once, later = made(client, expires_in_days=1), made(client, expires_in_days=1)
     renewed(client, at_once)
     renewed(client, later, grace_seconds=DAY_S // 2)
-    clock.ahead_s = 2 * DAY_S
+    clock.at += 2 * DAY_S
     for old in (at_once, later):
         assert refusal(version(client, old), 401)["detail"] == "Token revoked"
 
@@ -111,7 +105,7 @@ def test_of_a_token_renewed_twice_the_latest_two_secrets_work(client: TestClient
 def test_a_token_that_does_not_hold_gets_no_new_secret(client: TestClient, clock: Clock) -> None:
     revoked, expired = made(client), made(client, expires_in_days=1)
     client.delete(f"{TOKENS}/{revoked['id']}")
-    clock.ahead_s = 2 * DAY_S
+    clock.at += 2 * DAY_S
     for token, held in ((revoked, "revoked"), (expired, "expired")):
         document = refusal(client.post(f"{TOKENS}/{token['id']}/regenerate", json={}), 409, "CONFLICT")
         assert document["state"] == held
