@@ -385,7 +385,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @slow
 def test_a_session_lasts_from_signing_in_to_signing_out(box: Service) -> None:
     desk = Desk(box, "ann")
-    assert desk.pkgctl("whoami")[0] == 1
+    way_in = "sign in with `pkgctl login`, or set PURSER_TOKEN"
+    assert desk.pkgctl("whoami") == (1, "", f"pkgctl: Unauthorized: {way_in}\n")
     code, out, err = desk.pkgctl("login", "ANN@example.com", "--password-file", str(desk.home / "password"))
     assert (code, out, err) == (0, "Signed in as ann (user)\n", "")
     code, out, _ = desk.pkgctl("whoami")

@@ -19,6 +19,7 @@ import msgspec
 from app import __version__
 from app.cli.answers import read
 from app.cli.outcomes import NotPurser, Refused, Unreachable, Usage
+from app.errors import TOKEN_REQUIRED
 
 __all__ = ["Answer", "Client", "Refused", "Unreachable"]
 
@@ -264,6 +265,8 @@ def _refusal(response: http.client.HTTPResponse, content: bytes) -> Refused:
         location = response.headers.get("Location")
         detail = f"it points to {location}" if location else ""
         return Refused(response.status, title, detail, retry_after_s=retry_after_s)
+    if problem.detail == TOKEN_REQUIRED:
+        problem.detail = "sign in with `pkgctl login`, or set PURSER_TOKEN"
     errors = [(error.field, error.message) for error in problem.errors]
     return Refused(response.status, problem.title, problem.detail, problem.code, errors, retry_after_s)
 
