@@ -218,7 +218,11 @@ def test_a_new_password_is_typed_twice(server: Server) -> None:
     person.answers("New password again: ", PASSWORD)
     assert person.ends("Success: Created user 2, ann\r\n") == 0
     assert PASSWORD not in person.shown
-    assert msgspec.json.decode(server.asked[0].body) == {"email": "ann@example.com", "password": PASSWORD}
+    assert msgspec.json.decode(server.asked[0].body) == {
+        "email": "ann@example.com",
+        "name": "ann",
+        "password": PASSWORD,
+    }
 
 
 def test_a_name_that_could_act_on_a_terminal_is_a_usage_error(server: Server, kept: SessionFile) -> None:
@@ -345,7 +349,7 @@ class Desk:
         self.file = SessionFile(self.home / ".config/purser/sessions.json")
         (self.home / "password").write_text(PASSWORD)
         with service.client() as client:
-            new = {"email": f"{username}@example.com", "username": username, "password": PASSWORD}
+            new = {"email": f"{username}@example.com", "username": username, "name": username, "password": PASSWORD}
             made = client.post("/api/v1/users", json=new)
             assert made.status_code == 201, made.text
             self.id = made.json()["id"]

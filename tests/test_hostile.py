@@ -87,8 +87,8 @@ PASSWORD = "correct horse battery"
 VALID: dict[str, dict[str, Any]] = {
     "PackageCreate": {"name": "vim", "version": "9.1"},
     "AllowedIps": {"allowed_ips": ["192.0.2.1"]},
-    "Register": {"email": "ann@example.com", "password": PASSWORD},
-    "UserCreate": {"email": "ann@example.com", "password": PASSWORD},
+    "Register": {"email": "ann@example.com", "name": "Ann", "password": PASSWORD},
+    "UserCreate": {"email": "ann@example.com", "name": "Ann", "password": PASSWORD},
     "StatusPatch": {"status": "active"},
     "PasswordPatch": {"password": PASSWORD},
     "BatchDelete": {"ids": [999]},
