@@ -10,9 +10,10 @@ import hypothesis
 import pytest
 from starlette.testclient import TestClient
 
-from app import values
+from app import passwords, values
 from app.config import Config
 from app.main import Purser, create_app
+from app.passwords import Cost
 from tests.house import House, opened
 from tests.support import Clock, Service, claim, configured
 
@@ -25,6 +26,16 @@ hypothesis.settings.load_profile("purser")
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the service does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Passwords are hashed with little work in this process: what it must cost is told in test_passwords.py."""
+    cheap = Cost(4, 8, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "TODAY", cheap)
+        patch.setattr(passwords, "_NOBODY", passwords._NOBODY._replace(cost=cheap))
+        yield
 
 
 @pytest.fixture

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 from starlette.testclient import TestClient
 
-from app import passwords
 from app.config import Config
 from app.main import Purser, create_app
-from app.passwords import Cost
 from tests.accounts import PASSWORD, Person, bearer, make_person
 from tests.support import claim, configured, refusal, rows
 
@@ -77,13 +74,9 @@ class House:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[House]:
-    """A house whose hashes are cheap: what they must cost is told in test_passwords.py."""
+    """A house in this folder."""
     config = configured(folder / "data")
-    cheap = Cost(4, 8, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "TODAY", cheap)
-        patch.setattr(passwords, "_NOBODY", passwords._NOBODY._replace(cost=cheap))
-        app = create_app(config)
-        with TestClient(app, client=("127.0.0.1", 50000)) as client:
-            client.headers["Authorization"] = f"Token {claim(client)}"
-            yield House(client, app, config)
+    app = create_app(config)
+    with TestClient(app, client=("127.0.0.1", 50000)) as client:
+        client.headers["Authorization"] = f"Token {claim(client)}"
+        yield House(client, app, config)

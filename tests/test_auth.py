@@ -9,8 +9,10 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from app import passwords
 from app.config import Config
 from app.main import create_app
+from app.passwords import Cost
 from tests.accounts import PASSWORD, Person, bearer, make_person, sign_in
 from tests.house import ACCESS_S, AUTH, ENDED, ME, NOBODY, REFRESH_S, House
 from tests.nix_store import FAKES
@@ -410,3 +412,26 @@ def test_the_stream_of_a_session_that_is_ended_ends(service: Service) -> None:
         assert theirs.end()[-1].content == {"reason": "revoked"}
         assert client.post(f"/api/v1/packages/{package_id}/cancel").status_code == 202
     assert own.end()[-1].content == {"reason": "finished"}
+
+
+def test_a_hash_is_renewed_at_sign_in_when_its_parameters_have_risen(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only with the right password; nobody is signed out by it, and all who sign in at that moment are let in."""
+    person = house.person()
+
+    def stored() -> str:
+        return str(house.rows("SELECT password_hash FROM users WHERE id = ?", person.id)[0]["password_hash"])
+
+    before = stored()
+    monkeypatch.setattr(passwords, "TODAY", Cost(5, 8, 1))
+    assert house.login("not this one", username=person.username).status_code == 401
+    assert stored() == before
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda _: house.login(username=person.username), range(4))]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert before.startswith("$scrypt$ln=4,")
+    assert (renewed := stored()).startswith("$scrypt$ln=5,")
+    assert house.login(username=person.username).status_code == 200
+    assert stored() == renewed
+    assert house.lets_in(person.pair)

@@ -98,6 +98,17 @@ def test_every_setting_was_tried_above() -> None:
     assert {case[0] for case in tried[0]} | {"TRUSTED_PROXIES"} == set(NAMES)
 
 
+def test_a_session_lasts_at_least_as_long_as_its_access_token(tmp_path: Path) -> None:
+    assert refusal(tmp_path, JWT_ACCESS_EXPIRES="8d") == "JWT_REFRESH_EXPIRES is shorter than JWT_ACCESS_EXPIRES"
+    assert given(tmp_path, JWT_ACCESS_EXPIRES="8d", JWT_REFRESH_EXPIRES="8d").access_expires_s == 8 * 86400
+
+
+def test_production_asks_for_approval_unless_told_otherwise(tmp_path: Path) -> None:
+    assert given(tmp_path).registration == "open"
+    assert given(tmp_path, APP_ENV="production").registration == "approval"
+    assert given(tmp_path, APP_ENV="production", REGISTRATION="open").registration == "open"
+
+
 def test_an_empty_setting_is_not_set(tmp_path: Path) -> None:
     assert given(tmp_path, **dict.fromkeys(NAMES, "")) == given(tmp_path)
 

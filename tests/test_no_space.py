@@ -102,7 +102,7 @@ def test_outcomes_that_the_database_has_no_room_for_are_written_once_it_has(box:
     disk.clear()
     until(lambda: "downloading" not in [box.get(package_id)["status"] for package_id in (well, ill)])
     assert box.process is service
-    assert box.get(well)["status"] == "downloaded"
+    assert box.get(well)["status"] == "downloaded", box.get(well)
     assert [attempt["status"] for attempt in box.get(well, "/attempts")] == ["succeeded"]
     because = "failed with exit code 5: note: build failure may have been caused by lack of free disk space"
     log = has_failed(box, ill, Failure("no_space", because, 1, ("waits-and-dies waits\n",)))

@@ -31,6 +31,11 @@ KEY = "D7lSJtJDGLLVcrxL7dWjkoRxbs+pMvcVYIJ+gbuyltk"  # `openssl kdf … SCRYPT` 
 HASHED = f"$scrypt$ln=14,r=8,p=5${SALT}${KEY}"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cheap_hashes() -> None:
+    """Here they cost what they do for everybody."""
+
+
 @pytest.fixture
 async def passwords() -> AsyncIterator[Passwords]:
     """Closed at the end, with nothing said to the loop about errors that nobody fetched."""
