@@ -1,15 +1,12 @@
 """Who acts: the account behind a call, with its permissions, and the call itself as plain values."""
 
-from ipaddress import IPv4Network, IPv6Network
-
 import msgspec
 
 from app.permissions import Permissions, Reach
+from app.values import Network
 
 CALLERS = "callers"
 """Message after commit: something changed that decides who somebody is or what they may do; the key is a user's id."""
-
-Network = IPv4Network | IPv6Network
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -15,8 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.errors import StartError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from app.values import Network
 
 
 class ConfigError(StartError):

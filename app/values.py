@@ -18,6 +18,9 @@ TOKEN_PREFIX = "pat_"  # noqa: S105 - the public part
 _SECRET_LENGTH = 43  # 62^43 > 2^256
 _CHECKSUM_LENGTH = 6  # 62^6 > 2^32
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 clock: Callable[[], float] = time.time
 """Seconds since 1970; tests put their own here."""
 
@@ -69,7 +72,7 @@ def like(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def address(ip: str) -> Address:
     """The address, an IPv4 one also when a dual-stack socket wrote it as `::ffff:192.0.2.1`; ValueError."""
     found = ipaddress.ip_address(ip)
     return getattr(found, "ipv4_mapped", None) or found

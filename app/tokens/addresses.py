@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from app.values import Network
+
 _WRITTEN = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?")
-Network = IPv4Network | IPv6Network
 
 
 def network(text: str) -> Network:

@@ -9,7 +9,7 @@ from app.db import Tx, load
 from app.db.rows import to_json
 from app.errors import TOKEN_REQUIRED, Conflict, CredentialRefused, Forbidden, Invalid, NotFound, Unauthorized
 from app.permissions import Permissions, covers, normalise
-from app.tokens.addresses import Network, network, within, written
+from app.tokens.addresses import network, within, written
 from app.tokens.structs import (
     PREFIX_LENGTH,
     AllowedIps,
@@ -24,7 +24,7 @@ from app.tokens.structs import (
     state,
 )
 from app.users import service as users
-from app.values import later, new_token, now, seconds
+from app.values import Network, later, new_token, now, seconds
 
 q = load("tokens")
 

@@ -9,10 +9,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.actor import Call
-from app.config import Network
 from app.errors import Invalid
 from app.logs import request_id
-from app.values import address, new_request_id
+from app.values import Network, address, new_request_id
 from app.web.access import COMMON, Credential
 from app.web.codec import Reply
 from app.web.problems import problem
