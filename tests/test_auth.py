@@ -435,3 +435,15 @@ def test_a_hash_is_renewed_at_sign_in_when_its_parameters_have_risen(
     assert house.login(username=person.username).status_code == 200
     assert stored() == renewed
     assert house.lets_in(person.pair)
+
+
+def test_a_session_belongs_to_the_account_and_not_to_a_name_of_it(house: House) -> None:
+    """Another e-mail and another username leave it alone; the old names sign nobody in, the new ones do."""
+    person = house.person()
+    names = {"email": f"new-{person.username}@example.com", "username": f"new-{person.username}"}
+    changed = house.client.patch(ME, json=names, headers=person.headers)
+    assert changed.status_code == 200, changed.text
+    assert house.me(person.headers).json()["username"] == names["username"]
+    assert house.lets_in(house.refreshed(person.pair))
+    assert house.login(username=person.username).status_code == 401
+    assert house.login(email=names["email"]).json()["user"]["id"] == person.id

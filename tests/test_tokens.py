@@ -456,3 +456,8 @@ def test_a_session_makes_tokens_too(client: TestClient, ann: Person) -> None:
     assert answer.json()["expires_at"] > values.later(89 * DAY_S)
     me = client.get("/api/v1/users/me", headers=bearer(answer.json()["token"])).json()
     assert me["permissions"] == client.get("/api/v1/users/me", headers=ann.headers).json()["permissions"]
+
+
+def test_a_scope_named_twice_is_one_scope(client: TestClient) -> None:
+    token = made(client, scopes=["files:write", "packages:read", "files:upload", "packages:view", "packages:read"])
+    assert token["scopes"] == ["files:write", "packages:read"]
