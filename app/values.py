@@ -3,6 +3,7 @@
 import calendar
 import ipaddress
 import itertools
+import re
 import secrets
 import time
 import unicodedata
@@ -15,6 +16,8 @@ import msgspec
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_PREFIX = "pat_"  # noqa: S105 - the public part
+_TOKENS = re.compile(rf"({TOKEN_PREFIX}|eyJ)[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]*)*")
+"""Access tokens, and JWTs, whose first part is always an object: base64url of `{"` is `eyJ`."""
 _SECRET_LENGTH = 43  # 62^43 > 2^256
 _CHECKSUM_LENGTH = 6  # 62^6 > 2^32
 
@@ -107,6 +110,11 @@ def is_token(text: str) -> bool:
         return False
     body, checksum = text[:-_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
     return body.isascii() and _base62(zlib.crc32(body.encode()), _CHECKSUM_LENGTH) == checksum
+
+
+def without_tokens(text: str) -> str:
+    """The text with every access token in it, of both kinds, cut down to how it begins."""
+    return _TOKENS.sub(lambda found: f"{found[1]}…", text)
 
 
 def new_secret() -> str:

@@ -116,6 +116,7 @@ def test_what_came_is_cut_short() -> None:
         ('{"name":{"password":"s3same"}}', "/name"),
         ('{"name":["s3same"]}', "/name"),
         ('{"name":"a","count":"pat_s3same"}', "/count"),
+        ('{"name":"a","count":"eyJs3same.s3same.s3same"}', "/count"),
         ('{"name":"a","hunter":"s3same"}', "/hunter"),
         ('"s3same"', "/"),
     ],

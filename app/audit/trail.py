@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import re
 
 from app.actor import Call, Identity
 from app.audit import service
 from app.audit.structs import Entry
 from app.db import Database
 from app.errors import PurserError
-from app.values import TOKEN_PREFIX, now
+from app.values import now, without_tokens
 
 log = logging.getLogger("purser.audit")
 
@@ -19,12 +18,11 @@ MOST_ROWS = 20_000
 UNKNOWN_PER_MINUTE = 60
 MOST_ADDRESSES = 10_000
 MOST_CHARACTERS = 500
-_TOKEN = re.compile(f"{TOKEN_PREFIX}[0-9A-Za-z]+")
 
 
 def storable(text: str) -> str:
     """Text of a caller's as the table takes it: cut short, without NUL, lone surrogates, and tokens."""
-    text = _TOKEN.sub(f"{TOKEN_PREFIX}…", text[:MOST_CHARACTERS].replace("\0", "\ufffd"))
+    text = without_tokens(text[:MOST_CHARACTERS].replace("\0", "\ufffd"))
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import Invalid, TooLarge, UnsupportedMedia
-from app.values import TOKEN_PREFIX
+from app.values import without_tokens
 
 T = TypeVar("T")
 Header = tuple[bytes, bytes]
@@ -206,7 +206,9 @@ def _came(given: object, path: list[str]) -> str | None:
             given = given[int(name)]
         else:
             return None
-    return None if isinstance(given, dict | list) or TOKEN_PREFIX in str(given) else _shown(given)
+    if isinstance(given, dict | list) or without_tokens(text := str(given)) != text:
+        return None
+    return _shown(given)
 
 
 def _shown(part: object) -> str:
