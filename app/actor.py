@@ -1,7 +1,10 @@
 """Who acts: the account behind a call, with its permissions, and the call itself as plain values."""
 
+from collections.abc import Sequence
+
 import msgspec
 
+from app.errors import Forbidden
 from app.permissions import Permissions, Reach
 from app.values import Network
 
@@ -53,3 +56,7 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
     def reach(self, wanted: str) -> Reach:
         """How far the actor may do what the route's guard has let through; `own` at the least."""
         return self.who.permissions.reach(wanted) or "own"
+
+    def lacks(self, required: Sequence[str], why: str) -> Forbidden:
+        """The refusal of what needs more than the actor holds."""
+        return Forbidden(why, required=list(required), held=self.who.permissions.held())

@@ -3,10 +3,10 @@
 import os
 from hashlib import sha256
 from hmac import digest
-from pathlib import Path
 
 from app.config import Config
 from app.db.sqlite import SqliteDatabase
+from app.durable import write_durably
 from app.errors import StartError
 from app.values import new_key
 
@@ -31,28 +31,13 @@ def secret_key(config: Config) -> bytes:
     path = config.data_dir / "secret.key"
     try:
         if not path.exists():
-            _write_durably(path, new_key().encode())
+            write_durably(path, new_key().encode())
         key = path.read_bytes().strip()
     except OSError as error:
         raise StartError(f"{path} cannot be used: {error.strerror}") from None
     if len(key) < 32:
         raise StartError(f"{path} is damaged: it holds fewer than 32 bytes")
     return key
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    """All of the file or nothing, also when the power goes: a temporary file, fsync, rename, fsync of the folder."""
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def derive_key(secret: bytes, purpose: str) -> bytes:

@@ -71,9 +71,15 @@ class Conflict(PurserError):
 
 
 class PreconditionFailed(PurserError):
-    """If-Match named another revision."""
+    """If-Match named another revision. Fact: `revision`, the one that there is."""
 
     code = "PRECONDITION_FAILED"
+
+    @classmethod
+    def unless_same(cls, what: str, revision: int, wanted: int | None) -> None:
+        """Raises it when the caller wants another revision than there is; None wants none."""
+        if wanted not in (None, revision):
+            raise cls(f"The {what} has changed since.", revision=revision)
 
 
 class TooLarge(PurserError):

@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, TypeVar
 
 from app.errors import Invalid, Unavailable
-from app.values import new_salt
+from app.values import folded, new_salt
 
 T = TypeVar("T")
 
@@ -35,21 +35,17 @@ def check(password: str, *, field: str, email: str | None, username: str | None)
     """Raises Invalid for `field` when the password is too short, too long, the account's own name, or too common."""
     if not SHORTEST <= len(unicodedata.normalize("NFC", password)) <= LONGEST:
         raise Invalid.field(field, f"expected {SHORTEST} to {LONGEST} characters")
-    folded = _folded(password)
-    if folded in {_folded(name) for name in (email, username) if name is not None}:
+    wanted = folded(password)
+    if wanted in {folded(name) for name in (email, username) if name is not None}:
         raise Invalid.field(field, "expected something other than the e-mail address or the username")
-    if folded in _commonest():
+    if wanted in _commonest():
         raise Invalid.field(field, "expected a less common password: this one is among the first that are tried")
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
 
 
 @cache
 def _commonest() -> frozenset[str]:
     lines = files("app").joinpath("common_passwords.txt").read_text("utf-8").splitlines()
-    return frozenset(_folded(line) for line in lines[1:])
+    return frozenset(folded(line) for line in lines[1:])
 
 
 class Cost(NamedTuple):

@@ -10,6 +10,7 @@ import unicodedata
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import sha256
 from typing import Annotated
 
 import msgspec
@@ -122,6 +123,11 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
+def hashed(secret: str) -> str:
+    """What is kept of a secret: its SHA-256, hexadecimal. 256 random bits need no salt and no key."""
+    return sha256(secret.encode()).hexdigest()
+
+
 def new_salt() -> bytes:
     """16 random bytes."""
     return secrets.token_bytes(16)
@@ -144,6 +150,10 @@ _requests = itertools.count(1)
 def new_request_id() -> str:
     """A request id: 8 random characters of this process, then a running number; cheap, unique, sortable."""
     return f"{_run}-{next(_requests):08x}"
+
+
+Id = Annotated[int, msgspec.Meta(ge=1, le=10**18 - 1)]
+"""An id in a body or a query; in a path it is 1 to 18 digits."""
 
 
 class Paging(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -31,7 +31,8 @@ EVERYTHING = {"main", "routes", "server", "offline", "cli", "__main__", "__init_
 FRAME = {
     **dict.fromkeys(FLOOR, FLOOR),
     "config": {"errors", "values"},
-    "datadir": {"config", "db", "errors", "values"},
+    "datadir": {"config", "db", "durable", "errors", "values"},
+    "durable": set(),
     "logs": {"values"},
     "signals": set(),
     "jobs": {"db", "errors", "values"},

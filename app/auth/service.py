@@ -1,6 +1,5 @@
 """The rules of signing in: what a wrong password costs, how long a session lasts, and what ends it."""
 
-from hashlib import sha256
 from hmac import digest
 from math import ceil
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from app.errors import Conflict, CredentialRefused, Forbidden, Invalid, NotFound
 from app.permissions import Permissions
 from app.users import service as users
 from app.users.structs import Account, Credentials, User
-from app.values import folded, later, new_number, new_secret, seconds
+from app.values import folded, hashed, later, new_number, new_secret, seconds
 
 q = load("auth")
 
@@ -131,9 +130,13 @@ def sign_in(
     _note_success(tx, attempt, device)
     opened = _open(tx, who, device, lasts_s)
     user = users.signed_in(tx, who.id)
-    actor = Actor(Identity(who.id, who.username, Permissions(()), session_id=opened.session_id), call)
-    audit.record(tx, actor, "auth.sign_in", attempt.subject)
+    audit.record(tx, _acting(who, opened, call), "auth.sign_in", attempt.subject)
     return opened, user
+
+
+def _acting(who: Account, opened: Opened, call: Call | None) -> Actor:
+    """Who has just got hold of a session, for the trail."""
+    return Actor(Identity(who.id, who.username, Permissions(()), session_id=opened.session_id), call)
 
 
 def _changed(tx: Tx, found: Credentials) -> bool:
@@ -174,18 +177,13 @@ def _open(tx: Tx, who: Account, device: Device, lasts_s: int) -> Opened:
 
 def _refresh_token(tx: Tx, session_id: int, until: str) -> str:
     secret = new_secret()
-    tx.exec(q.add_refresh_token, session_id=session_id, secret_sha256=_hashed(secret), now=tx.now, expires_at=until)
+    tx.exec(q.add_refresh_token, session_id=session_id, secret_sha256=hashed(secret), now=tx.now, expires_at=until)
     return secret
-
-
-def _hashed(secret: str) -> str:
-    """What is kept of a refresh token: 256 random bits need no salt and no key."""
-    return sha256(secret.encode()).hexdigest()
 
 
 def refresh(tx: Tx, secret: str, device: Device, call: Call | None, lasts_s: int) -> Opened:
     """Trades a refresh token for the next one of its session. TokenReused when it was used before, long enough ago."""
-    token = tx.one(q.refresh_token, RefreshToken, secret_sha256=_hashed(secret))
+    token = tx.one(q.refresh_token, RefreshToken, secret_sha256=hashed(secret))
     if token is None:
         raise Unauthorized("Invalid refresh token")
     who = users.account(tx, token.user_id)
@@ -205,8 +203,7 @@ def refresh(tx: Tx, secret: str, device: Device, call: Call | None, lasts_s: int
     agent = {"ip": device.ip, "user_agent": device.user_agent}
     tx.exec(q.prolong, id=token.session_id, **agent, now=tx.now, expires_at=until)
     opened = Opened(who.id, token.session_id, token.nonce, _refresh_token(tx, token.session_id, until))
-    actor = Actor(Identity(who.id, who.username, Permissions(()), session_id=token.session_id), call)
-    audit.record(tx, actor, "auth.refresh", f"sessions/{token.session_id}")
+    audit.record(tx, _acting(who, opened, call), "auth.refresh", f"sessions/{token.session_id}")
     return opened
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from app.cli.answers import Pair, Secret
 from app.cli.outcomes import Failed, Refused
+from app.durable import write_durably
 
 MARGIN_S = 30.0  # a token that ends sooner is renewed before it is sent
 PATIENCE_S = 30.0  # a call that refreshes gives the service 15 s; one that was suspended must not hold the others
@@ -144,20 +145,8 @@ class SessionFile:
         return mode
 
     def _write(self, kept: Mapping[str, Kept]) -> None:
-        """All of the file or nothing, also when the power goes."""
-        partial = self.path.with_name(self.path.name + ".part")
         with self._told():
-            partial.unlink(missing_ok=True)
-            with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.write(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_durably(self.path, msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
 
     @contextmanager
     def _told(self) -> Iterator[None]:

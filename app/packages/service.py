@@ -80,8 +80,7 @@ def _matching(wanted: PackageFilter) -> dict[str, object]:
 def remove(tx: Tx, actor: Actor, package_id: int, revision: int | None) -> Removed:
     """Deletes a package that is neither downloading nor active; answers what is left to clear on disk."""
     found = row(tx, package_id)
-    if revision not in (None, found.revision):
-        raise PreconditionFailed("The package has changed since.", revision=found.revision)
+    PreconditionFailed.unless_same("package", found.revision, revision)
     attempts = [attempt.id for attempt in tx.many(q.attempt_ids, RowId, package_id=package_id)]
     if not tx.exec(q.remove, id=package_id):
         raise Conflict(f"A package cannot be deleted while it is {_standing(found)}.", state=found.status)

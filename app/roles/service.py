@@ -8,7 +8,7 @@ from app.actor import CALLERS, Actor
 from app.audit import service as audit
 from app.db import Tx, load
 from app.db.rows import to_json
-from app.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.permissions import ADMIN, STANDING, SUPER_ADMIN, Grant, normalise
 from app.roles.structs import GrantIn, Role, RoleCreate, RolePatch, RoleRow, RolesSet, shown
 from app.users import service as users
@@ -68,8 +68,7 @@ def _grants(actor: Actor, wanted: Sequence[GrantIn]) -> list[Grant]:
 
 def _not_beyond(actor: Actor, grants: Sequence[Grant]) -> None:
     if beyond := actor.permissions.beyond_grants(grants):
-        held = actor.permissions.held()
-        raise Forbidden("Nobody hands on more than they hold.", required=beyond, held=held)
+        raise actor.lacks(beyond, "Nobody hands on more than they hold.")
 
 
 def update(tx: Tx, actor: Actor, role_id: int, patch: RolePatch, revision: int | None) -> Role:
@@ -94,8 +93,7 @@ def _changeable(tx: Tx, actor: Actor, role_id: int, revision: int | None) -> Rol
     if row.name == SUPER_ADMIN:
         raise Conflict("The role super_admin is never changed.", name=row.name)
     _not_beyond(actor, row.grants)
-    if revision not in (None, row.revision):
-        raise PreconditionFailed("The role has changed since.", revision=row.revision)
+    PreconditionFailed.unless_same("role", row.revision, revision)
     return row
 
 
@@ -120,11 +118,11 @@ def remove(tx: Tx, actor: Actor, role_id: int, revision: int | None) -> None:
 
 def assign(tx: Tx, actor: Actor, user_id: int, names: Sequence[str], revision: int | None) -> RolesSet:
     """Gives an account exactly these roles and ends its sessions. Conflict for the last active super admin."""
-    users.unchanged_since(users.manageable(tx, actor, "users:admin", user_id), revision)
+    users.manageable(tx, actor, "users:admin", user_id, revision)
     users.refuse_narrowed(actor, user_id)
     rows = [_named(tx, names.index(name), name) for name in dict.fromkeys(names)]
     if any(row.name in (SUPER_ADMIN, ADMIN) for row in rows) and not actor.permissions.everything:
-        raise Forbidden("Only a super admin makes admins.", required=["*"], held=actor.permissions.held())
+        raise actor.lacks(["*"], "Only a super admin makes admins.")
     for row in rows:
         _not_beyond(actor, row.grants)
     rows.sort(key=lambda row: STANDING.index(row.name) if row.name in STANDING else len(STANDING))

@@ -4,7 +4,7 @@ from app.actor import Identity
 from app.db import Database
 from app.errors import CredentialRefused
 from app.tokens import service
-from app.values import TOKEN_PREFIX, is_token
+from app.values import TOKEN_PREFIX, hashed, is_token
 
 
 class Tokens:
@@ -21,7 +21,7 @@ class Tokens:
         """Who it belongs to, and when it was last used."""
         if not is_token(secret):
             raise CredentialRefused("Invalid token")
-        return await self._database.read(service.identify, service.hashed(secret))
+        return await self._database.read(service.identify, hashed(secret))
 
     def touch(self, who: Identity, ip: str) -> None:
         """Notes that it is in use."""

@@ -1,7 +1,6 @@
 """The rules of access tokens: made within what the caller holds, looked up by hash, revoked for good."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from app.actor import CALLERS, Actor, Call, Identity
 from app.audit import service as audit
@@ -24,18 +23,13 @@ from app.tokens.structs import (
     state,
 )
 from app.users import service as users
-from app.values import Network, later, new_token, now, seconds
+from app.values import Network, hashed, later, new_token, now, seconds
 
 q = load("tokens")
 
 DAYS = {"30d": 30, "90d": 90, "1y": 365}
 EVERYWHERE = (network("0.0.0.0/0"), network("::/0"))
 OUTLIVES = "A token cannot outlive the token that makes it."
-
-
-def hashed(secret: str) -> str:
-    """What is kept of a secret: its SHA-256, hexadecimal. 256 random bits need no salt and no key."""
-    return sha256(secret.encode()).hexdigest()
 
 
 def claim(tx: Tx, call: Call | None, new: TokenCreate, *, local: bool) -> NewToken:
@@ -71,9 +65,7 @@ def _scopes(actor: Actor, new: TokenCreate) -> tuple[str, ...]:
             raise Invalid.field(f"/scopes/{index}", f"{error}, not `{scope}`") from None
     beyond = actor.permissions.beyond(wanted)
     if beyond:
-        raise Forbidden(
-            "A token cannot be given more than its maker holds.", required=beyond, held=actor.permissions.held()
-        )
+        raise actor.lacks(beyond, "A token cannot be given more than its maker holds.")
     return tuple(dict.fromkeys(wanted))
 
 
@@ -114,7 +106,7 @@ def _instant(text: str) -> str:
 
 def _require(actor: Actor, permission: str, why: str) -> None:
     if actor.permissions.reach(permission) is None:
-        raise Forbidden(why, required=[permission], held=actor.permissions.held())
+        raise actor.lacks([permission], why)
 
 
 def _allowed(actor: Actor, new: TokenCreate) -> tuple[str, ...] | None:
@@ -267,8 +259,7 @@ def _not_beyond(actor: Actor, row: TokenRow) -> TokenRow:
     beyond = [scope for scope in row.scopes if not covers(own.permissions.scopes or (), scope)]
     longer = own.expires_at is not None and (row.expires_at is None or row.expires_at > own.expires_at)
     if beyond or longer or not within(_networks(row.allowed_ips) or EVERYWHERE, own.networks):
-        held = own.permissions.held()
-        raise Forbidden("That token may do more than the one in use.", required=beyond, held=held)
+        raise actor.lacks(beyond, "That token may do more than the one in use.")
     return row
 
 

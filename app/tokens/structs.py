@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from app.values import Paging, now
+from app.values import Id, Paging, now
 
 PREFIX_LENGTH = 12
 MOST_GRACE_S = 86400
@@ -22,7 +22,6 @@ Instant = Annotated[
     ),
 ]
 Addresses = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=50)]], msgspec.Meta(max_length=100)]
-Id = Annotated[int, msgspec.Meta(ge=1, le=10**18 - 1)]
 State = Literal["active", "expired", "revoked"]
 
 

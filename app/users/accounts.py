@@ -8,7 +8,7 @@ from msgspec import UNSET
 from app.actor import CALLERS, Actor, Call
 from app.audit import service as audit
 from app.db import Query, Tx, load
-from app.errors import Conflict, Forbidden, Invalid
+from app.errors import Conflict, Forbidden, Invalid, PreconditionFailed
 from app.permissions import USER
 from app.users import service
 from app.users.structs import (
@@ -36,7 +36,7 @@ def create(tx: Tx, actor: Actor, new: UserCreate, password_hash: str) -> User:
     """Makes an active account with the role `user`; in a group admin's own group."""
     role = tx.one(q.role_grants, RoleGrants, name=USER)
     if role is not None and (beyond := actor.permissions.unscoped().beyond_grants(role.grants)):
-        raise Forbidden("The account could do more than you.", required=beyond, held=actor.permissions.held())
+        raise actor.lacks(beyond, "The account could do more than you.")
     own_group = actor.who.group_id if actor.reach("users:write") == "group" else None
     row = service.add(tx, new_account(new, password_hash)._replace(group_id=own_group))
     audit.record(tx, actor, "users.create", f"users/{row.id}")
@@ -135,12 +135,12 @@ def _matching(actor: Actor, wanted: UserFilter) -> dict[str, object]:
 
 def get(tx: Tx, actor: Actor, user_id: int) -> User:
     """An account within reach; NotFound for any other."""
-    return service.with_roles(tx, [service.row_of(tx, actor, "users:read", user_id)])[0]
+    return service.with_roles(tx, [service.row_of(tx, user_id, service.within(actor, "users:read"))])[0]
 
 
 def me(tx: Tx, actor: Actor) -> Me:
     """The caller's own account, and what the caller may do through the credential in use."""
-    user = service.with_roles(tx, [service.own_row(tx, actor)])[0]
+    user = service.again(tx, actor.user_id)
     who = actor.who
     return Me(
         **msgspec.structs.asdict(user),
@@ -154,16 +154,17 @@ def me(tx: Tx, actor: Actor) -> Me:
 
 def update(tx: Tx, actor: Actor, user_id: int, patch: UserPatch, revision: int | None) -> User:
     """Changes a profile: the own one, or one that the actor manages."""
-    return _update(tx, actor, service.manageable(tx, actor, "users:write", user_id), patch, revision)
+    return _update(tx, actor, service.manageable(tx, actor, "users:write", user_id, revision), patch)
 
 
 def update_own(tx: Tx, actor: Actor, patch: UserPatch, revision: int | None) -> User:
     """Changes the caller's own profile."""
-    return _update(tx, actor, service.own_row(tx, actor), patch, revision)
+    row = service.row_of(tx, actor.user_id, service.EVERYBODY)
+    PreconditionFailed.unless_same("user", row.revision, revision)
+    return _update(tx, actor, row, patch)
 
 
-def _update(tx: Tx, actor: Actor, row: UserRow, patch: UserPatch, revision: int | None) -> User:
-    service.unchanged_since(row, revision)
+def _update(tx: Tx, actor: Actor, row: UserRow, patch: UserPatch) -> User:
     given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not UNSET}
     given["full_name"] = _full_name(patch.name, patch.full_name, row.full_name)
     given.pop("name", None)
@@ -189,8 +190,7 @@ def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | 
 
     Not the own account, and not the last super admin's.
     """
-    row = service.manageable(tx, actor, "users:write", user_id)
-    service.unchanged_since(row, revision)
+    row = service.manageable(tx, actor, "users:write", user_id, revision)
     if user_id == actor.user_id and status != "active":
         raise Conflict(_OWN, state=row.status)
     if status != row.status and not tx.exec(q.set_status, id=user_id, status=status, now=tx.now):
@@ -202,7 +202,7 @@ def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | 
 
 def resettable(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> Credentials:
     """An account whose password the actor may set: one that the actor manages, or the own one while it has none."""
-    service.unchanged_since(service.manageable(tx, actor, "users:write", user_id), revision)
+    service.manageable(tx, actor, "users:write", user_id, revision)
     found = service.credentials_of(tx, user_id)
     if user_id == actor.user_id and found.password_hash is not None:
         raise Conflict("The own password is changed with the old one: POST /auth/change-password.", state="set")
@@ -219,9 +219,7 @@ def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str, revis
 
 def remove(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> None:
     """Deletes an account and what only it owns. Never the own one, never the last super admin."""
-    row = service.manageable(tx, actor, "users:delete", user_id)
-    service.unchanged_since(row, revision)
-    _remove(tx, actor, row)
+    _remove(tx, actor, service.manageable(tx, actor, "users:delete", user_id, revision))
     audit.record(tx, actor, "users.delete", f"users/{user_id}")
 
 

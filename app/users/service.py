@@ -3,13 +3,13 @@
 What people do with accounts, their own and others', is `accounts`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.actor import CALLERS, Actor, Call, Identity
 from app.db import Tx, load
 from app.db.rows import to_json
-from app.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from app.errors import Conflict, NotFound, PreconditionFailed
 from app.permissions import ADMIN, SUPER_ADMIN, USER, Grant, Permissions, standing
 from app.users.structs import Account, Credentials, RoleGrants, RoleOf, User, UserRow, shown
 from app.values import folded, new_number
@@ -18,6 +18,7 @@ q = load("users")
 
 FIRST = "admin"
 """The username of the super admin that the first token makes."""
+EVERYBODY = {"everyone": 1, "self_id": 0, "own_group_id": None}
 LAST = "The last active super admin can be neither deleted, deactivated nor demoted."
 
 
@@ -127,17 +128,10 @@ def within(actor: Actor, permission: str) -> dict[str, object]:
     return {"everyone": reach == "all", "self_id": actor.user_id, "own_group_id": group_id}
 
 
-def unchanged_since(row: UserRow, revision: int | None) -> None:
-    """PreconditionFailed when the account has another revision than the caller has seen."""
-    if revision not in (None, row.revision):
-        raise PreconditionFailed("The user has changed since.", revision=row.revision)
-
-
 def refuse_narrowed(actor: Actor, user_id: int) -> None:
     """Forbidden for the own account through a token that holds less than it: what it does there it does to itself."""
     if user_id == actor.user_id and actor.permissions.beyond_grants(actor.permissions.grants):
-        held = actor.permissions.held()
-        raise Forbidden("This token may do less than you, and does not change that of you.", required=["*"], held=held)
+        raise actor.lacks(["*"], "This token may do less than you, and does not change that of you.")
 
 
 def with_roles(tx: Tx, rows: Sequence[UserRow]) -> list[User]:
@@ -148,26 +142,19 @@ def with_roles(tx: Tx, rows: Sequence[UserRow]) -> list[User]:
     return [shown(row, tuple(further.get(row.id, ()))) for row in rows]
 
 
-def row_of(tx: Tx, actor: Actor, permission: str, user_id: int) -> UserRow:
-    """An account within reach; NotFound for any other."""
-    row = tx.one(q.by_id, UserRow, id=user_id, **within(actor, permission))
+def row_of(tx: Tx, user_id: int, reached: Mapping[str, object]) -> UserRow:
+    """An account among those that `within` tells, or EVERYBODY; NotFound for any other."""
+    row = tx.one(q.by_id, UserRow, id=user_id, **reached)
     if row is None:
         raise NotFound("No such user.")
     return row
 
 
-def own_row(tx: Tx, actor: Actor) -> UserRow:
-    """The caller\'s own account."""
-    row = tx.one(q.by_id, UserRow, id=actor.user_id, everyone=0, self_id=actor.user_id, own_group_id=None)
-    if row is None:
-        raise NotFound("No such user.")
-    return row
-
-
-def manageable(tx: Tx, actor: Actor, permission: str, user_id: int) -> UserRow:
-    """The account, when it is within reach and the actor may change it."""
-    row = row_of(tx, actor, permission, user_id)
+def manageable(tx: Tx, actor: Actor, permission: str, user_id: int, revision: int | None = None) -> UserRow:
+    """The account, when it is within reach, the actor may change it, and it is as the caller has seen it."""
+    row = row_of(tx, user_id, within(actor, permission))
     refuse_above(tx, actor, row.id)
+    PreconditionFailed.unless_same("user", row.revision, revision)
     return row
 
 
@@ -177,20 +164,15 @@ def refuse_above(tx: Tx, actor: Actor, user_id: int) -> None:
         return
     roles = tx.many(q.grants_of, RoleGrants, id=user_id)
     if any(role.name in (SUPER_ADMIN, ADMIN) for role in roles):
-        raise Forbidden(
-            "Only a super admin changes the account of an admin.", required=["*"], held=actor.permissions.held()
-        )
+        raise actor.lacks(["*"], "Only a super admin changes the account of an admin.")
     theirs = [grant for role in roles for grant in role.grants]
     if beyond := actor.permissions.unscoped().beyond_grants(theirs):
-        raise Forbidden("This account may do more than you.", required=beyond, held=actor.permissions.held())
+        raise actor.lacks(beyond, "This account may do more than you.")
 
 
 def again(tx: Tx, user_id: int) -> User:
     """The account as it is now, with all its roles."""
-    row = tx.one(q.by_id, UserRow, id=user_id, everyone=1, self_id=0, own_group_id=None)
-    if row is None:
-        raise NotFound("No such user.")
-    return with_roles(tx, [row])[0]
+    return with_roles(tx, [row_of(tx, user_id, EVERYBODY)])[0]
 
 
 def set_password(tx: Tx, user_id: int, password_hash: str, seen_hash: str | None) -> int:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.permissions import Grant
-from app.values import Paging
+from app.values import Id, Paging
 
 Status = Literal["pending", "active", "inactive", "suspended"]
 _UNSEEN = r"\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe6b\ufeff\uff20"
@@ -97,7 +97,7 @@ class PasswordPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class BatchDelete(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The accounts to delete, all or none."""
 
-    ids: Annotated[list[Annotated[int, Meta(ge=1, le=10**18 - 1)]], Meta(min_length=1, max_length=100)]
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=100)]
 
 
 class BatchDeleted(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class UserFilter(Paging, forbid_unknown_fields=True, frozen=True, kw_only=True):
     q: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
     status: Status | None = None
     role: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
-    group_id: Annotated[int, Meta(ge=1, le=10**18 - 1)] | None = None
+    group_id: Id | None = None
     sort: Literal["created_at", "-created_at", "username", "-username", "name", "-name"] = "created_at"
 
 

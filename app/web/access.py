@@ -112,11 +112,11 @@ class Endpoint:
     def __init__(self, line: RouteLine, desk: Desk) -> None:
         self.line = line
         self.desk = desk
-        self._needs = line.scope if line.permission == SIGNED_IN else line.permission
+        self._needs = {PUBLIC: None, SIGNED_IN: line.scope}.get(line.permission, line.permission)
         self._guarded = line.permission not in (PUBLIC, SIGNED_IN)
         self._changes = line.method not in ("GET", "HEAD", "*")
         self._takes_body = line.method in _WITH_BODY
-        self._accepted: Header = (b"x-accepted-scopes", _accepted(line))
+        self._accepted: Header = (b"x-accepted-scopes", (self._needs or "").encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Only a failure to send what has begun is raised."""
@@ -208,13 +208,6 @@ class Endpoint:
             and (await raw_body(request)).strip() not in (b"", b"{}")
         ):
             raise Invalid("This takes no body.")
-
-
-def _accepted(line: RouteLine) -> bytes:
-    """What a route needs, as its answers tell."""
-    if line.permission == SIGNED_IN:
-        return (line.scope or "").encode()
-    return b"" if line.permission == PUBLIC else line.permission.encode()
 
 
 async def still_allowed(request: Request) -> bool:

@@ -62,8 +62,7 @@ class Callers:
         if who.expires_at is not None and who.expires_at <= now():
             del self._cache[key]
             return None
-        if who.networks is not None:
-            _refuse_elsewhere(who, credential)
+        _refuse_elsewhere(who, credential)
         self._touch(cached, credential)
         return who
 
