@@ -356,6 +356,9 @@ async def test_recovery_ends_a_build_whose_parent_died(make: Make, tmp_path: Pat
         assert process.stderr is not None
         while b"begun" not in await process.stderr.readline():
             pass
+        async with asyncio.timeout(60):  # nix-build, the builder, and its sleep: alone the last outlives nix-build
+            while len(survivors(tmp_path / "data" / "tmp")) < 3:
+                await asyncio.sleep(0.005)
         if killed_first:
             process.kill()
             await process.wait()
