@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -26,42 +26,119 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 clock: Callable[[], float] = time.time
-"""Seconds since 1970; tests put their own here."""
+"""Seconds since 1970, as the machine's clock reads; tests put their own here."""
+
+SLACK_S = 60.0
+"""So far a clock may be set back and is still believed: people and time servers correct it by seconds."""
+_PACE = 0.5
+"""How fast the reckoned time goes on: slower than the clock, which catches up in the end however it was wrong."""
+LEAP_S = 3600.0
+"""A clock that leaps ahead by more than this must hold for as long before its time is known: it may be a mistake."""
+
+
+class _Known(NamedTuple):
+    """What is known of the time: an instant, how far the machine's run had come then, how fast time goes on from there.
+
+    `leapt` is how far the run had come when the clock leapt ahead of it; None when it did not.
+    """
+
+    at: float
+    since: float
+    pace: float = 1.0
+    leapt: float | None = None
+
+
+_known = _Known(clock(), time.monotonic())
 
 _stamp = (-1, "")
-"""The last second that was formatted, with its text; one tuple, because several threads ask for the time."""
+"""The last millisecond that was asked for, with its text; one tuple, because several threads ask for the time."""
 
 
 def now() -> str:
     """The present instant as `2026-11-21T06:17:00.123Z`: RFC 3339, UTC, fixed width, so text order is time order."""
     global _stamp
-    at = clock()
-    second = int(at)
-    stamp = _stamp
-    if stamp[0] != second:
-        stamp = _stamp = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-    return f"{stamp[1]}.{int((at - second) * 1000):03d}Z"
+    at = _milliseconds(unix())
+    known, text = _stamp
+    if at != known:
+        same_second = at // 1000 == known // 1000
+        text = f"{text[:20]}{at % 1000:03d}Z" if same_second else _written(at)
+        _stamp = (at, text)
+    return text
+
+
+def _milliseconds(seconds: float) -> int:
+    """Whole milliseconds; what was read from text comes out as it was, although no float holds it exactly."""
+    return int(seconds * 1000 + 0.0005)
+
+
+def _written(milliseconds: int) -> str:
+    second, part = divmod(milliseconds, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{part:03d}Z"
 
 
 def unix() -> float:
-    """The present instant as seconds since 1970."""
-    return clock()
+    """The present instant as seconds since 1970: by the clock, unless it reads what is past already.
+
+    Appliances without a battery boot in 1970. Until somebody tells them the time, it is reckoned from what is known.
+    """
+    global _known
+    at, here, known = clock(), time.monotonic(), _known
+    reckoned = known.at + (here - known.since) * known.pace
+    if known.pace == 1.0:
+        if at > reckoned - SLACK_S:
+            if known.leapt is not None or at > reckoned + 1.0:
+                _known = _ahead(known, at, reckoned, here)
+            return at
+        _known = _Known(reckoned, here, _PACE)
+    elif at >= reckoned:
+        _known = _ahead(_Known(reckoned, here), at, reckoned, here)
+        return at
+    return reckoned
+
+
+def _ahead(known: _Known, at: float, reckoned: float, here: float) -> _Known:
+    """What is known when the clock is ahead of it: its time, after a leap once that has held for long enough."""
+    if at <= reckoned + LEAP_S or (known.leapt is not None and here - known.leapt > LEAP_S):
+        return _Known(at, here)
+    return known if known.leapt is not None else known._replace(leapt=here)
+
+
+def not_before(at: float) -> None:
+    """Makes an instant known to be past: the clock is not believed while it reads earlier."""
+    global _known
+    if at > unix():
+        _known = _Known(at, time.monotonic(), _PACE)
+
+
+def clock_behind_s() -> float:
+    """How far the clock is behind the time that is reckoned instead; 0 while it is believed."""
+    behind_s = unix() - clock()
+    return behind_s if behind_s > SLACK_S else 0.0
 
 
 def later(seconds: float) -> str:
     """The instant `seconds` from now, in the format of `now`."""
-    return instant(clock() + seconds)
+    return instant(unix() + seconds)
 
 
 def instant(at: float) -> str:
     """Seconds since 1970 in the format of `now`."""
-    second = int(at)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{int((at - second) * 1000):03d}Z"
+    return _written(_milliseconds(at))
 
 
 def seconds(text: str) -> float:
     """An instant in the format of `now` as seconds since 1970; ValueError for a day or hour that is none."""
     return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + int(text[20:23]) / 1000
+
+
+def instant_of(text: str) -> str:
+    """What an `Instant` writes, in the format of `now`; ValueError for a day or hour that there is not."""
+    wanted = f"{text[:19]}.{text[20:-1]:0<3}Z"
+    try:
+        seconds(wanted)
+    except ValueError:
+        raise ValueError("there is no such day or hour") from None
+    return wanted
 
 
 def folded(text: str) -> str:
@@ -156,9 +233,34 @@ Id = Annotated[int, msgspec.Meta(ge=1, le=10**18 - 1)]
 """An id in a body or a query; in a path it is 1 to 18 digits."""
 
 
+LINE = r"^[^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
+"""The pattern of text without a line break or another control character."""
+OneLine = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE, description="one line of text")]
+"""What people call a thing."""
+
+Instant = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3})?Z$(?!\n)",
+        description="an instant in UTC such as 2027-01-31T12:00:00Z",
+    ),
+]
+"""An instant in a body or a query; `instant_of` reads it."""
+
+
 class Paging(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The query parameters of every list."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     cursor: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     count: bool = False
+
+
+class Quota(msgspec.Struct, frozen=True, gc=False):
+    """What a caller may still ask within a window; `reset_s` is when the next call that was counted leaves it."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+    taken: bool
+    """False: this call was one too many, and `reset_s` is how long to wait."""

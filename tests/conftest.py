@@ -2,6 +2,7 @@
 
 import os
 import pty
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A claimed appliance that all tests of a module share; each makes its own people."""
     with opened(tmp_path_factory.mktemp("house")) as house:
         yield house
+
+
+@pytest.fixture(autouse=True)
+def present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of the time is the machine's own clock, whatever instants the tests before have seen."""
+    monkeypatch.setattr(values, "_known", values._Known(values.clock(), time.monotonic()))
 
 
 @pytest.fixture

@@ -27,7 +27,10 @@ def test_it_says_hello(stranger: TestClient) -> None:
 def test_it_is_ready_when_it_can_do_its_work(stranger: TestClient) -> None:
     answer = stranger.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "checks": {"database": "ok", "schema": "ok", "builder": "ok"}}
+    assert answer.json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "schema": "ok", "builder": "ok", "clock": "ok"},
+    }
 
 
 def test_it_is_not_ready_without_its_builder_and_says_so(stranger: TestClient, app: Purser) -> None:
@@ -35,7 +38,7 @@ def test_it_is_not_ready_without_its_builder_and_says_so(stranger: TestClient, a
     stranger.portal.call(app.state.packages.downloads.stop)
     answer = stranger.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["checks"] == {"database": "ok", "schema": "ok", "builder": "not running"}
+    assert answer.json()["checks"] == {"database": "ok", "schema": "ok", "builder": "not running", "clock": "ok"}
     assert answer.json()["status"] == "unavailable"
     assert stranger.get("/livez").status_code == 200
 

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable
 
@@ -103,6 +104,7 @@ def test_an_instant_is_read_back_to_the_millisecond(at: float) -> None:
 def test_now_and_later_go_by_the_one_clock(at: float, wait_s: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(values, "clock", lambda: at)
+        patch.setattr(values, "_known", values._Known(at, time.monotonic()))
         assert now() == instant(at)
         assert now() == instant(at)  # also from the second that it remembers
         assert unix() == at
@@ -175,6 +177,10 @@ def test_a_pattern_finds_exactly_what_contains_the_text(part: str, whole: str) -
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("::ffff:c000:207", "192.0.2.7"),
+        ("::1", "::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("", ""),
         ("testclient", "testclient"),
