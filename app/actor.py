@@ -53,6 +53,11 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
     def permissions(self) -> Permissions:
         return self.who.permissions
 
+    @property
+    def beside_the_call(self) -> "Actor":
+        """The same account, for what follows from a call and is told beside its one row."""
+        return Actor(Identity(self.who.user_id, self.who.user_name, self.permissions, group_id=self.who.group_id))
+
     def reach(self, wanted: str) -> Reach:
         """How far the actor may do what the route's guard has let through; `own` at the least."""
         return self.who.permissions.reach(wanted) or "own"
@@ -60,3 +65,7 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
     def lacks(self, required: Sequence[str], why: str) -> Forbidden:
         """The refusal of what needs more than the actor holds."""
         return Forbidden(why, required=list(required), held=self.who.permissions.held())
+
+
+APPLIANCE = Actor(Identity(0, "purser", Permissions(())))
+"""Who acts when something happens by itself: a build ends, a mail leaves."""

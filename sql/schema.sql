@@ -65,9 +65,7 @@ CREATE TABLE audit (
     reason TEXT,
     action TEXT,
     target TEXT
-) STRICT;
-
-CREATE INDEX audit_token_id ON audit (token_id, id) WHERE token_id IS NOT NULL;
+, group_id INTEGER) STRICT;
 
 CREATE TABLE packages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -109,8 +107,6 @@ CREATE TABLE package_attempts (
 ) STRICT;
 
 CREATE UNIQUE INDEX package_attempts_one_live ON package_attempts (package_id) WHERE status IN ('queued', 'running');
-
-CREATE INDEX package_attempts_live ON package_attempts (status, id) WHERE status IN ('queued', 'running');
 
 CREATE INDEX package_attempts_queued_by ON package_attempts (queued_by);
 
@@ -222,3 +218,69 @@ CREATE TABLE sign_in_sources (
 ) STRICT;
 
 CREATE UNIQUE INDEX tokens_old_sha256 ON tokens (old_sha256) WHERE old_sha256 IS NOT NULL;
+
+CREATE INDEX audit_at ON audit (at);
+
+CREATE INDEX audit_token_id ON audit (token_id, at) WHERE token_id IS NOT NULL;
+
+CREATE INDEX audit_actor_id ON audit (actor_id, at) WHERE actor_id IS NOT NULL;
+
+CREATE INDEX audit_group_id ON audit (group_id, at) WHERE group_id IS NOT NULL;
+
+CREATE INDEX audit_action ON audit (action, at) WHERE action IS NOT NULL;
+
+CREATE INDEX audit_target ON audit (target, at) WHERE target IS NOT NULL;
+
+CREATE INDEX audit_refused ON audit (at) WHERE authorized = 0;
+
+CREATE TABLE teams (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    description TEXT NOT NULL DEFAULT '',
+    owner_id INTEGER REFERENCES users (id) ON DELETE SET NULL,
+    revision INTEGER NOT NULL DEFAULT 1,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX teams_owner_id ON teams (owner_id);
+
+CREATE TABLE team_members (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    team_id INTEGER NOT NULL REFERENCES teams (id) ON DELETE CASCADE,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    joined_at TEXT NOT NULL,
+    UNIQUE (team_id, user_id)
+) STRICT;
+
+CREATE INDEX team_members_user_id ON team_members (user_id);
+
+CREATE TABLE password_reset_requests (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    email_key TEXT NOT NULL,
+    ip TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    asked_at TEXT NOT NULL,
+    due_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX password_reset_requests_due_at ON password_reset_requests (due_at, id);
+
+CREATE TABLE password_resets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id INTEGER NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,
+    email_key TEXT NOT NULL,
+    code_sha256 TEXT NOT NULL UNIQUE CHECK (length(code_sha256) = 64),
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX password_resets_request_id ON password_resets (request_id);
+
+CREATE INDEX password_resets_user_id ON password_resets (user_id, id);
+
+CREATE INDEX password_resets_expires_at ON password_resets (expires_at);
+
+CREATE INDEX package_attempts_live ON package_attempts (status, id) WHERE status = 'queued' OR status = 'running';

@@ -1,28 +1,25 @@
 """The trail: a row for every call with a credential, a change's row in its own transaction, and nothing secret."""
 
-import asyncio
-import logging
-import threading
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from app.audit import trail
 from app.config import Config
 from app.main import Purser, create_app
 from app.routes import ROUTES
 from app.values import new_token
 from app.web.access import PUBLIC, SIGNED_IN, RouteLine
-from tests.accounts import make_person
-from tests.support import Service, ask, claim, configured, create_until, rows
-from tests.test_system import fill, limit
+from tests.accounts import PASSWORD, Person, make_person
+from tests.support import Clock, ask, claim, configured, refusal, rows
 
 LINES = ROUTES
+AUDIT, PACKAGES, VERSION = "/api/v1/audit", "/api/v1/packages", "/api/v1/version"
 
 
 @pytest.fixture
@@ -40,7 +37,7 @@ def flushed(
 ) -> list[dict[str, Any]]:
     """Rows of the trail, after what is gathered has been written."""
     assert client.portal is not None
-    client.portal.call(app.state.trail.flush)
+    client.portal.call(app.state.trail.settle)
     return rows(config.database_path, f"SELECT * FROM audit WHERE {where} ORDER BY id", *values)  # noqa: S608
 
 
@@ -129,6 +126,7 @@ def test_a_row_says_who_did_what_from_where_and_why_not(client: TestClient, app:
         "reason": "No such package.",
         "action": None,
         "target": None,
+        "group_id": None,
     }
 
 
@@ -202,162 +200,6 @@ def test_what_no_database_takes_does_not_stop_the_trail(client: TestClient, app:
     assert "\0" not in str(found)
 
 
-@given(st.text())
-def test_any_text_becomes_storable(text: str) -> None:
-    kept = trail.storable(text)
-    assert len(kept.encode()) <= 4 * trail.MOST_CHARACTERS
-    assert "\0" not in kept
-
-
-def minute(client: TestClient, app: Purser) -> int:
-    async def now() -> float:
-        return asyncio.get_running_loop().time()
-
-    assert client.portal is not None
-    return int(client.portal.call(now) // 60)
-
-
-def test_unknown_tokens_leave_at_most_60_rows_a_minute_from_one_address(
-    client: TestClient, app: Purser, config: Config
-) -> None:
-    """The rest is counted; other addresses and known tokens have their rows all the same."""
-    headers = [(b"authorization", b"Token nonsense")]
-    for attempt in range(5):
-        host, uncounted, began = f"192.0.2.{attempt}", app.state.trail.uncounted, minute(client, app)
-        own = client.headers.pop("authorization")
-        for _ in range(75):
-            ask(client, "GET", "/api/v1/packages", headers=headers, host=host)
-        ask(client, "GET", "/api/v1/packages", headers=headers, host="198.51.100.1")
-        client.headers["authorization"] = own
-        ask(client, "GET", "/api/v1/packages", host=host)
-        if minute(client, app) == began:
-            break
-    assert app.state.trail.uncounted == uncounted + 15
-    found = flushed(client, app, config, "ip = ?", host)
-    assert [entry["token_id"] for entry in found] == [None] * 60 + [1]
-    assert len(flushed(client, app, config, "ip = '198.51.100.1'")) == attempt + 1
-
-
-def test_the_count_of_addresses_is_bounded(
-    client: TestClient, app: Purser, config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trail, "MOST_ADDRESSES", 3)
-    own = client.headers.pop("authorization")
-    for attempt in range(5):
-        before, began = app.state.trail.uncounted, minute(client, app)
-        for number in range(10):
-            ask(client, "GET", "/none", headers=[(b"authorization", b"Token x")], host=f"192.0.{attempt}.{number}")
-        if minute(client, app) == began:
-            break
-    client.headers["authorization"] = own
-    assert app.state.trail.uncounted - before in (7, 10)
-    assert len(flushed(client, app, config, "path = '/none'")) <= 6
-
-
-@pytest.fixture
-def written(app: Purser, client: TestClient) -> Iterator[threading.Event]:
-    """Set when the trail's rows have been written by themselves."""
-    event = threading.Event()
-
-    def heard(name: str, statements: int, seconds: float) -> None:
-        if name == "add_many":
-            event.set()
-
-    app.state.db.observe = heard
-    yield event
-    app.state.db.observe = None
-
-
-def test_rows_are_written_within_a_moment_by_themselves(
-    client: TestClient, config: Config, written: threading.Event
-) -> None:
-    client.get("/api/v1/packages", headers={"X-Request-ID": "soon"})
-    assert written.wait(10)
-    assert len(rows(config.database_path, "SELECT * FROM audit WHERE request_id = 'soon'")) == 1
-
-
-def test_rows_are_written_at_once_when_there_are_many(
-    client: TestClient, app: Purser, config: Config, written: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trail, "FLUSH_S", 3600)
-    monkeypatch.setattr(trail, "FLUSH_ROWS", 20)
-    for _ in range(19):
-        client.get("/api/v1/version")
-    assert rows(config.database_path, "SELECT count(*) AS n FROM audit WHERE kind = 'call'") == [{"n": 0}]
-    client.get("/api/v1/version")
-    assert written.wait(10)
-    assert rows(config.database_path, "SELECT count(*) AS n FROM audit WHERE kind = 'call'") == [{"n": 20}]
-
-
-def test_rows_are_written_when_the_service_stops(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail, "FLUSH_S", 3600)
-    with TestClient(create_app(config), client=("127.0.0.1", 1)) as client:
-        client.headers["Authorization"] = f"Token {claim(client)}"
-        for _ in range(7):
-            client.get("/api/v1/version")
-    assert rows(config.database_path, "SELECT count(*) AS n FROM audit WHERE kind = 'call'") == [{"n": 7}]
-
-
-def test_rows_wait_while_the_disk_is_full_and_none_is_lost(
-    client: TestClient, app: Purser, config: Config, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Calls go on being answered; their rows are written when there is room, in their order."""
-    monkeypatch.setattr(trail, "FLUSH_ROWS", 10)
-    pages = fill(client, app)
-    for number in range(300):
-        assert client.get("/api/v1/version", headers={"X-Request-ID": f"full-{number}"}).status_code == 200
-    assert "audit rows wait" in caplog.text
-    assert app.state.trail.lost == 0
-    limit(client, app, pages + 1000)
-    found = flushed(client, app, config, "request_id LIKE 'full-%'")
-    assert [entry["request_id"] for entry in found] == [f"full-{number}" for number in range(300)]
-
-
-def test_while_the_disk_stays_full_the_oldest_rows_give_way(
-    client: TestClient, app: Purser, config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trail, "MOST_ROWS", 50)
-    monkeypatch.setattr(trail, "FLUSH_ROWS", 10)
-    pages = fill(client, app)
-    for number in range(300):
-        client.get("/api/v1/version", headers={"X-Request-ID": f"full-{number}"})
-    limit(client, app, pages + 1000)
-    found = [entry["request_id"] for entry in flushed(client, app, config, "request_id LIKE 'full-%'")]
-    assert found[-1] == "full-299"
-    assert app.state.trail.lost > 200
-    assert len(found) < 100
-
-
-def test_a_stop_with_a_full_disk_is_a_stop_and_says_what_is_lost(
-    config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = create_app(config)
-    with TestClient(app, client=("127.0.0.1", 1)) as client:
-        client.headers["Authorization"] = f"Token {claim(client)}"
-        fill(client, app)
-        for _ in range(400):
-            client.get("/api/v1/version")
-    (record,) = [record for record in caplog.records if record.getMessage() == "audit rows are lost"]
-    assert record.levelno == logging.ERROR
-    assert app.state.trail.lost == record.__dict__["rows"] >= 400
-
-
-@pytest.mark.slow
-def test_after_a_crash_every_acknowledged_change_has_its_row(service: Service) -> None:
-    """Eight callers create packages until the plug is pulled; whatever was answered 201 stands in both tables."""
-    service.start()
-    answers, _ = create_until(service, service.kill, writers=8, enough=300)
-    assert {answer.status_code for answer in answers} == {201}
-    acknowledged = [answer.json()["id"] for answer in answers]
-    service.start()
-    assert service.stop()[0] == 0
-    told = rows(service.database, "SELECT target FROM audit WHERE action = 'packages.create'")
-    kept = rows(service.database, "SELECT id FROM packages")
-    assert len(acknowledged) >= 300
-    assert {f"packages/{number}" for number in acknowledged} <= {entry["target"] for entry in told}
-    assert sorted(entry["target"] for entry in told) == sorted(f"packages/{entry['id']}" for entry in kept)
-
-
 def test_the_trail_knows_every_route_by_its_line(client: TestClient, app: Purser, config: Config) -> None:
     """Not by the path that was asked for: what is counted by route has few values."""
     told = [line for line in LINES if line.permission in (PUBLIC, SIGNED_IN) or line.method == "GET"]
@@ -369,26 +211,188 @@ def test_the_trail_knows_every_route_by_its_line(client: TestClient, app: Purser
     assert found == {line.path for line in told} | {"(none)", "(method)"}
 
 
-def test_a_call_whose_client_leaves_before_it_was_read_has_its_row(client: TestClient, app: Purser) -> None:
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/api/v1/packages",
-        "query_string": b"",
-        "headers": [(b"authorization", client.headers["Authorization"].encode()), (b"content-length", b"100")],
-        "client": ("127.0.0.1", 1),
-    }
+def leave(client: TestClient, path: str = PACKAGES, number: str = "left") -> None:
+    """Calls with a body announced, and goes away before it is sent."""
+    headers = {"authorization": client.headers["Authorization"], "content-length": "100", "x-request-id": number}
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "client": ("127.0.0.1", 1)}
     sent: list[Any] = []
 
-    async def leave() -> dict[str, str]:
+    async def gone() -> dict[str, str]:
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     assert client.portal is not None
-    client.portal.call(app, scope, leave, send)
-    client.portal.call(app.state.trail.flush)
-    [row] = rows(app.state.config.database_path, "SELECT status, actor_name FROM audit WHERE path = ?", scope["path"])
-    assert (row["status"], row["actor_name"]) == (499, "admin")
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    client.portal.call(client.app, scope | {"headers": raw}, gone, send)
     assert sent == []
+
+
+def test_a_call_whose_client_leaves_before_it_was_read_has_its_row(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    leave(client)
+    [row] = flushed(client, app, config, "request_id = 'left'")
+    assert (row["path"], row["status"], row["actor_name"], row["kind"]) == (PACKAGES, 499, "admin", "call")
+
+
+def as_told(entry: dict[str, Any]) -> tuple[object, ...]:
+    return tuple(entry[name] for name in ("request_id", "kind", "status", "authorized", "token_id", "reason"))
+
+
+def test_a_mixed_load_is_told_in_the_order_of_the_calls(client: TestClient, clock: Clock) -> None:
+    """Reads, changes, refusals of every sort, one call after the other at one instant; a read before each change."""
+    kinds = {name: (f"Token {secret}", token_id) for name, (secret, token_id) in tokens(client).items()}
+    short = client.post("/api/v1/tokens", json={"expires_in_days": 1}).json()
+    clock.at += 2 * 86400
+    kinds |= {"expired": (f"Token {short['token']}", short["id"]), "none": ("", None)}
+    began = client.get(AUDIT, params={"limit": 1}).json()[0]["id"]
+    want: list[tuple[object, ...]] = []
+
+    def call(who: str, method: str, path: str, status: int, reason: str | None = None, **more: Any) -> None:
+        header, token_id = kinds[who]
+        number = f"{len(want)}-{who}"
+        answer = client.request(method, path, headers={"Authorization": header, "X-Request-ID": number}, **more)
+        assert answer.status_code == status, answer.text
+        changed = "change" if method not in ("GET", "HEAD") and status < 400 else "call"
+        if who != "none":
+            want.append((number, changed, status, status not in (401, 403), token_id, reason))
+
+    for turn in range(3):
+        call("full", "GET", PACKAGES, 200)
+        call("full", "POST", PACKAGES, 201, json={"name": "vim", "version": f"9.{turn}"})
+        call(
+            "full", "POST", PACKAGES, 409, f"vim 9.{turn} exists already.", json={"name": "vim", "version": f"9.{turn}"}
+        )
+        call("narrow", "GET", PACKAGES, 403, "This needs packages:read.")
+        call("none", "GET", PACKAGES, 401)
+        call("revoked", "GET", PACKAGES, 401, "Token revoked")
+        call("full", "DELETE", f"{PACKAGES}/{turn + 1}", 204)
+        call("expired", "POST", PACKAGES, 401, "Token expired")
+        call("unknown", "GET", PACKAGES, 401, "Invalid token")
+        call("full", "GET", "/health", 200)
+        call("revoked", "GET", "/health", 200)
+        call("none", "GET", "/health", 200)
+        leave(client, number=f"{len(want)}-left")
+        want.append((f"{len(want)}-left", "call", 499, True, 1, None))
+        call("full", "GET", "/none", 404, "There is nothing at this path.")
+        call("full", "POST", "/api/v1/tokens", 201)
+        call("full", "HEAD", VERSION, 200)
+
+    told = client.get(AUDIT, params={"limit": 1000}).json()
+    ours = [entry for entry in told if entry["id"] > began and entry["path"] != AUDIT]
+    assert [as_told(entry) for entry in ours] == want[::-1]
+    for name, (_, token_id) in kinds.items():
+        if token_id not in (None, 1):
+            logs = client.get(f"/api/v1/tokens/{token_id}/logs").json()
+            mine = [number for number, *_ in reversed(want) if str(number).endswith(f"-{name}")]
+            assert logs["total_logs"] == len(logs["logs"]) == len(mine)
+            assert {log["status_code"] for log in logs["logs"]} == {row[2] for row in want if row[0] in mine}
+
+
+def test_calls_at_once_have_one_row_each_and_whoever_reads_finds_those_that_ended(client: TestClient) -> None:
+    """Six callers, each of whom looks for its own last call in the trail, while the others' rows are being written."""
+    made = itertools.count()
+    missed: list[str] = []
+
+    def work(caller: int) -> list[str]:
+        numbers = []
+        for turn in range(15):
+            path = (VERSION, PACKAGES, "/none")[turn % 3]
+            method = "POST" if path == PACKAGES else "GET"
+            body = {"name": f"p{next(made)}", "version": "1.0"} if method == "POST" else None
+            numbers.append(f"{caller}-{turn}")
+            client.request(method, path, json=body, headers={"X-Request-ID": numbers[-1]})
+            found = {entry["request_id"] for entry in client.get(AUDIT, params={"limit": 1000}).json()}
+            missed.extend(number for number in numbers if number not in found)
+        return numbers
+
+    with ThreadPoolExecutor(6) as pool:
+        numbers = [number for done in pool.map(work, range(6)) for number in done]
+    found = [entry["request_id"] for entry in client.get(AUDIT, params={"limit": 1000}).json()]
+    assert missed == []
+    assert {number: found.count(number) for number in numbers} == dict.fromkeys(numbers, 1)
+
+
+def changes(client: TestClient, person: Person) -> dict[str, Callable[[], httpx2.Response]]:
+    """Well-formed changes of a credential's that name nothing to change, or more than one thing."""
+    post, put = client.post, client.put
+    group = post("/api/v1/groups", json={"name": "North", "uniform_number": "00000001"}).json()["id"]
+    team = post("/api/v1/teams", json={"name": "Red"}).json()["id"]
+    put(f"/api/v1/users/{person.id}/group", json={"group_id": group})
+    put(f"/api/v1/users/{person.id}/roles", json={"roles": ["admin"]})
+    email = {"email": f"{person.username}@example.com"}
+    new = {"email": "new@example.com", "password": PASSWORD, "name": "New"}
+    return {
+        "a forgotten password": lambda: post("/api/v1/auth/forgot-password", json=email),
+        "the password of nobody": lambda: post("/api/v1/auth/forgot-password", json={"email": "no@example.com"}),
+        "a sign-in": lambda: post("/api/v1/auth/login", json={**email, "password": PASSWORD}),
+        "a wrong password": lambda: post("/api/v1/auth/login", json={**email, "password": "wrong horse"}),
+        "a registration": lambda: post("/api/v1/auth/register", json=new),
+        "a profile left as it is": lambda: client.patch("/api/v1/users/me", json={}),
+        "a team left as it is": lambda: client.patch(f"/api/v1/teams/{team}", json={}),
+        "the same address": lambda: put("/api/v1/tokens/1/allowed-ips", json={"allowed_ips": None}),
+        "the same group": lambda: put(f"/api/v1/users/{person.id}/group", json={"group_id": group}),
+        "the same roles": lambda: put(f"/api/v1/users/{person.id}/roles", json={"roles": ["admin"]}),
+        "a group of admins": lambda: client.delete(f"/api/v1/groups/{group}"),
+        "all people of a list": lambda: post("/api/v1/users/batch-delete", json={"ids": [person.id]}),
+    }
+
+
+def test_a_change_leaves_one_row_also_when_it_changes_nothing_or_much(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    left, statuses = {}, set()
+    for what, change in changes(client, make_person(client, config, "ann")).items():
+        client.headers["X-Request-ID"] = what.replace(" ", "-")
+        answer = change()
+        statuses.add(answer.status_code)
+        found = flushed(client, app, config, "request_id = ?", what.replace(" ", "-"))
+        left[what] = [(row["status"], row["method"] is not None) for row in found]
+        assert left[what][:1] in ([], [(answer.status_code, True)]), answer.text
+    assert statuses == {200, 201, 202, 204, 401}
+    assert {what: len(found) for what, found in left.items()} == dict.fromkeys(left, 1)
+
+
+def test_a_call_beyond_the_limit_leaves_one_row_that_says_so(tmp_path: Path) -> None:
+    config = configured(tmp_path / "data", RATE_LIMIT_USER_PER_MINUTE="3")
+    with TestClient(create_app(config), client=("127.0.0.1", 50000)) as client:
+        client.headers["Authorization"] = f"Token {claim(client)}"
+        answers = [client.get(VERSION, headers={"X-Request-ID": f"n{number}"}) for number in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        reasons = [refusal(answer, 429, "TOO_MANY_REQUESTS")["detail"] for answer in answers[3:]]
+    told = rows(config.database_path, "SELECT * FROM audit WHERE path = ? ORDER BY id", VERSION)
+    assert [(row["request_id"], row["status"], row["reason"], row["token_id"], row["actor_id"]) for row in told] == [
+        *((f"n{number}", 200, None, 1, 1) for number in range(3)),
+        *((f"n{number}", 429, reasons[number - 3], 1, 1) for number in (3, 4)),
+    ]
+
+
+def test_a_call_from_elsewhere_leaves_one_row_that_names_the_token(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    """The first is looked up, the second is known by then."""
+    tied = client.post("/api/v1/tokens", json={"allowed_ips": ["192.0.2.0/24"]}).json()
+    client.headers["authorization"] = f"Token {tied['token']}"
+    for number, host in enumerate(("198.51.100.7", "192.0.2.7", "198.51.100.7")):
+        answer = ask(client, "GET", VERSION, host=host, headers=[(b"x-request-id", b"from-%d" % number)])
+        assert answer.status_code == (200 if number == 1 else 403)
+    told = flushed(client, app, config, "request_id LIKE 'from-%'")
+    assert [(row["token_id"], row["actor_id"], row["status"], row["authorized"], row["reason"]) for row in told] == [
+        (tied["id"], None, 403, 0, "Address not allowed"),
+        (tied["id"], 1, 200, 1, None),
+        (tied["id"], None, 403, 0, "Address not allowed"),
+    ]
+    assert "192.0.2.0" not in str(told)
+
+
+def test_no_route_changes_or_removes_a_row(client: TestClient, app: Purser, config: Config) -> None:
+    """Nothing but GET is served below the trail, whatever one says to it."""
+    assert {line.method for line in LINES if "audit" in line.path or line.path.endswith("/logs")} == {"GET"}
+    before = flushed(client, app, config)
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        for path in (AUDIT, f"{AUDIT}/", "/api/v1/tokens/1/logs"):
+            refusal(client.request(method, path, json={}), 405, "METHOD_NOT_ALLOWED")
+        refusal(client.request(method, f"{AUDIT}/1"), 404)
+    assert flushed(client, app, config)[: len(before)] == before

@@ -6,11 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
+from app.config import Config
 from app.db.migrate import Migrated, MigrationError, migrate, pending
+from app.main import create_app
+from app.values import new_token
+from tests.accounts import bearer
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = "2026-11-21T06:17:00.123Z"
@@ -279,6 +285,108 @@ def test_the_schema_page_makes_the_same_schema() -> None:
         written.executescript((ROOT / "sql/schema.sql").read_text())
         for question in (listed, columns):
             assert written.execute(question).fetchall() == migrated.execute(question).fetchall()
+
+
+SECOND = """
+INSERT INTO claims (slot, claimed_at) VALUES (1, :at);
+INSERT INTO groups (name, uniform_number, created_at, updated_at) VALUES ('North', '00000001', :at, :at);
+INSERT INTO roles (name, label, grants, created_at, updated_at) VALUES ('bench', 'Bench', '[]', :at, :at);
+INSERT INTO users (username, username_key, status, role, group_id, created_at, updated_at) VALUES
+('root', 'root', 'active', 'super_admin', NULL, :at, :at), ('nora', 'nora', 'active', 'admin', 1, :at, :at);
+INSERT INTO user_roles (user_id, role_id) VALUES (2, 5);
+INSERT INTO tokens (user_id, name, prefix, secret_sha256, scopes, created_at) VALUES
+(1, 'one', 'pat_00000000', :root, '["*"]', :at), (2, 'two', 'pat_00000000', :nora, '["audit:read"]', :at);
+INSERT INTO sessions (user_id, epoch, nonce, ip, user_agent, created_at, last_used_at, expires_at)
+VALUES (2, 0, '0123456789abcdef0123456789abcdef', '192.0.2.7', '', :at, :at, :at);
+INSERT INTO refresh_tokens (session_id, secret_sha256, created_at, expires_at) VALUES (1, :root, :at, :at);
+INSERT INTO sign_in_failures (subject, source, at) VALUES ('users/2', '192.0.2.7', :at);
+INSERT INTO audit (at, kind, actor_id, actor_name, token_id, method, path, route, status, authorized, action, target)
+VALUES
+(:at, 'change', 1, 'root', 1, 'POST', '/a', '/a', 201, 1, 'roles.create', 'roles/5'),
+(:at, 'call', 2, 'nora', 2, 'GET', '/b', '/b', 403, 0, NULL, NULL),
+(:at, 'call', NULL, NULL, NULL, 'GET', '/c', '/c', 401, 0, NULL, NULL),
+(:at, 'change', 9, 'gone', NULL, NULL, NULL, NULL, NULL, 1, 'downloads.end', 'packages/9');
+"""
+
+
+class Second:
+    """A database as it was under the second schema, in use: its owner, and an admin of a group."""
+
+    def __init__(self, config: Config, source: Path) -> None:
+        self.config, self.root, self.nora = config, new_token(), new_token()
+        source.mkdir()
+        for path in sorted((ROOT / "sql/migrations").glob("000[12]_*.sql")):
+            (source / path.name).write_bytes(path.read_bytes())
+        config.data_dir.mkdir()
+        hashes = {name: sha256(getattr(self, name).encode()).hexdigest() for name in ("root", "nora")}
+        with closing(self.connect()) as connection:
+            assert migrate(connection, now=NOW, source=source).version == 2
+            for statement in SECOND.split(";")[:-1]:
+                known = {name: value for name, value in {"at": NOW, **hashes}.items() if f":{name}" in statement}
+                connection.execute(statement, known)
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.config.database_path, isolation_level=None)
+
+
+@pytest.fixture
+def second(config: Config, tmp_path: Path) -> Second:
+    return Second(config, tmp_path / "migrations")
+
+
+def contents(connection: sqlite3.Connection) -> dict[str, list[dict[str, object]]]:
+    """All rows of all tables, but which migrations there were."""
+    names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+    found = {}
+    for (name,) in names.fetchall():
+        cursor = connection.execute(f'SELECT * FROM "{name}" ORDER BY rowid')  # noqa: S608
+        columns = [column for column, *_ in cursor.description]
+        found[name] = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    del found["schema_migrations"]
+    return found
+
+
+def test_the_trail_can_be_read_after_the_third_migration_and_nothing_is_lost(second: Second) -> None:
+    with closing(second.connect()) as connection:
+        before = contents(connection)
+        assert all(before[name] for name in ("users", "tokens", "sessions", "refresh_tokens", "groups", "user_roles"))
+        assert pending(connection)[0].startswith("0003_")
+        migrate(connection, now=NOW)
+        after = contents(connection)
+        assert [row.pop("group_id") for row in after["audit"]] == [None] * 4
+        assert {name: after[name] for name in before} == before
+        assert after.keys() - before.keys() >= {"teams", "team_members", "password_reset_requests", "password_resets"}
+        assert [after[name] for name in after.keys() - before.keys() if after[name]] == []
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_trails_indexes_are_replaced_by_those_that_tell_the_time(second: Second) -> None:
+    listed = "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'audit' AND type = 'index' ORDER BY name"
+    with closing(second.connect()) as connection:
+        assert [name for name, _ in connection.execute(listed)] == ["audit_token_id"]
+        migrate(connection, now=NOW)
+        found = {name: sql.partition(" ON audit ")[2] for name, sql in connection.execute(listed)}
+    wanted = {
+        f"audit_{name}": f"({name}, at) WHERE {name} IS NOT NULL" for name in ("token_id", "actor_id", "group_id")
+    }
+    wanted |= {f"audit_{name}": f"({name}, at) WHERE {name} IS NOT NULL" for name in ("action", "target")}
+    assert found == wanted | {"audit_at": "(at)", "audit_refused": "(at) WHERE authorized = 0"}
+
+
+def test_an_appliance_of_the_second_schema_goes_on_under_todays_program(second: Second) -> None:
+    """Its trail is read; an admin of a group is not shown what was written before rows told of groups."""
+    with TestClient(create_app(second.config), client=("127.0.0.1", 50000)) as client:
+        told = client.get("/api/v1/audit", params={"until": "2026-11-21T06:17:01Z"}, headers=bearer(second.root))
+        assert (told.status_code, [row["id"] for row in told.json()]) == (200, [4, 3, 2, 1])
+        logs = client.get("/api/v1/tokens/2/logs", headers=bearer(second.root)).json()
+        assert (logs["total_logs"], logs["logs"][0]["status_code"]) == (1, 403)
+        assert client.get("/api/v1/audit", headers=bearer(second.nora)).json() == []
+        (own,) = client.get("/api/v1/audit", headers=bearer(second.nora)).json()
+        assert (own["actor_name"], own["path"]) == ("nora", "/api/v1/audit")
+        team = client.post("/api/v1/teams", json={"name": "Optics"}, headers=bearer(second.root))
+        assert (team.status_code, team.json()["owner_name"]) == (201, "root")
+    assert [path.name for path in (second.config.data_dir / "backups").iterdir()] == ["before-migration-0002.db"]
 
 
 def test_the_next_migration_is_numbered_and_named(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Cast:
 
 @pytest.fixture(scope="module")
 def cast(client: TestClient, config: Config) -> Cast:
-    group = make_group(config, "one", "00000001")
+    group = make_group(client, "one", "00000001")
     return Cast(
         make_person(client, config, "ann"),
         make_person(client, config, "bob"),

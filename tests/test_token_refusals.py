@@ -129,7 +129,7 @@ def test_each_refusal_says_why_and_leaves_one_row(
         assert "x-token-expires" not in answer.headers
         assert ("www-authenticate" in answer.headers) == (status == 401)
     client.headers["authorization"] = own
-    client.portal.call(app.state.trail.flush)  # type: ignore[union-attr]
+    client.portal.call(app.state.trail.settle)  # type: ignore[union-attr]
     for call in calls:
         (row,) = rows(config.database_path, "SELECT * FROM audit WHERE request_id = ?", call)
         assert row["token_id"] == (token["id"] if is_known else None)

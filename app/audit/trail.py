@@ -14,6 +14,7 @@ log = logging.getLogger("purser.audit")
 
 FLUSH_S = 0.25
 FLUSH_ROWS = 500
+RETRY_S = 1.0
 MOST_ROWS = 20_000
 UNKNOWN_PER_MINUTE = 60
 MOST_ADDRESSES = 10_000
@@ -38,8 +39,13 @@ class Trail:
         self._database = database
         self._loop = asyncio.get_running_loop()
         self._rows: list[Entry] = []
+        self._held: list[tuple[int, list[Entry]]] = []
+        """Batches that the database refused, by their number."""
+        self._number = 0
+        self._sending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._resting = False
+        self._closed = False
         self._unknown: dict[str, int] = {}
         self._minute = 0
 
@@ -72,12 +78,15 @@ class Trail:
                 status,
                 status not in (401, 403),
                 storable(refusal.detail) if refusal else None,
+                group_id=who.group_id if who else None,
             )
         )
-        if len(self._rows) >= FLUSH_ROWS:
-            self._begin()
+        if self._resting:
+            self._bound()
+        elif len(self._rows) >= FLUSH_ROWS:
+            self._send()
         elif self._timer is None:
-            self._timer = self._loop.call_later(FLUSH_S, self._begin)
+            self._timer = self._loop.call_later(FLUSH_S, self._send)
 
     def _worth_a_row(self, ip: str) -> bool:
         minute = int(self._loop.time() // 60)
@@ -90,42 +99,76 @@ class Trail:
         self._unknown[ip] = seen + 1
         return True
 
-    def _begin(self) -> None:
+    @property
+    def waiting(self) -> bool:
+        """Whether rows are gathered and not yet on their way."""
+        return bool(self._rows) and not self._resting
+
+    def _send(self) -> None:
+        """Sends what is gathered on its way, in a task that no caller's going away ends."""
+        self._resting = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush_quietly())
+        self._held.sort(key=lambda batch: batch[0])
+        rows = [row for _, batch in self._held for row in batch] + self._rows
+        if rows:
+            self._held, self._rows = [], []
+            self._number += 1
+            task = asyncio.create_task(self._write(self._number, rows))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
-    async def _flush_quietly(self) -> None:
-        try:
-            await self.flush()
-        except PurserError as error:
-            log.warning("audit rows wait", extra={"rows": len(self._rows), "detail": error.detail})
-            if self._timer is None:
-                self._timer = self._loop.call_later(FLUSH_S * 4, self._begin)
-
-    async def flush(self) -> None:
-        """Writes what is gathered; when the database refuses, keeps it (up to 20,000 rows) and raises."""
-        rows, self._rows = self._rows, []
-        if not rows:
-            return
+    async def _write(self, number: int, rows: list[Entry]) -> None:
         try:
             await self._database.write(service.add_many, rows)
+        except PurserError as error:
+            log.warning("audit rows wait", extra={"rows": len(rows), "detail": error.detail})
+            self._hold(number, rows)
         except BaseException:
-            rows += self._rows
-            self.lost += max(0, len(rows) - MOST_ROWS)
-            self._rows = rows[-MOST_ROWS:]
+            self._hold(number, rows)
             raise
+
+    def _hold(self, number: int, rows: list[Entry]) -> None:
+        """Keeps a batch that was refused; until the database is asked again nobody else asks it."""
+        self._held.append((number, rows))
+        self._bound()
+        if not self._closed and (self._timer is None or not self._resting):
+            self._resting = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(RETRY_S, self._send)
+
+    def _bound(self) -> None:
+        """Drops the oldest rows of too many that wait."""
+        beyond = sum(len(batch) for _, batch in self._held) + len(self._rows) - MOST_ROWS
+        if beyond <= 0:
+            return
+        self.lost += beyond
+        self._held.sort(key=lambda batch: batch[0])
+        for rows in (*(batch for _, batch in self._held), self._rows):
+            gone = min(beyond, len(rows))
+            del rows[:gone]
+            beyond -= gone
+
+    async def begin(self) -> None:
+        """Sends what is gathered on its way, so that it stands before the change whose call is about to begin."""
+        self._send()
+        await asyncio.sleep(0)  # the task's turn: it queues its write
+
+    async def settle(self) -> None:
+        """Returns when every call that has ended is written, or the database has refused it."""
+        self._send()
+        if self._sending:
+            await asyncio.wait(tuple(self._sending))
 
     async def close(self) -> None:
         """Writes the rest; what cannot be written is lost now, and said."""
+        self._closed = True
+        await self.settle()
         if self._timer is not None:
             self._timer.cancel()
-        if self._flushing is not None:
-            await self._flushing
-        try:
-            await self.flush()
-        except PurserError as error:
-            self.lost += len(self._rows)
-            log.error("audit rows are lost", extra={"rows": len(self._rows), "detail": error.detail})
+        held = sum(len(batch) for _, batch in self._held)
+        if held:
+            self.lost += held
+            log.error("audit rows are lost", extra={"rows": held})

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from app.actor import Actor
+from app.actor import APPLIANCE, Actor
 from app.audit import service as audit
 from app.db import Tx, load
 from app.db.rows import to_json
@@ -159,7 +159,7 @@ def succeed(tx: Tx, attempt_id: int, store_path: str, closure_bytes: int, log_by
     if attempt is None or not _end(tx, attempt, "succeeded", exit_code=0, log_bytes=log_bytes):
         return True
     tx.exec(q.end_download, id=attempt.package_id, store_path=store_path, closure_bytes=closure_bytes, now=tx.now)
-    audit.record(tx, service.APPLIANCE, "packages.downloaded", f"packages/{attempt.package_id}")
+    audit.record(tx, APPLIANCE, "packages.downloaded", f"packages/{attempt.package_id}")
     return True
 
 
@@ -178,7 +178,7 @@ def fail(tx: Tx, attempt_id: int, failure: str, detail: str, exit_code: int | No
 
 def _fail_package(tx: Tx, package_id: int, failure: str, detail: str) -> None:
     tx.exec(q.fail_download, id=package_id, failure=failure, failure_detail=detail, now=tx.now)
-    audit.record(tx, service.APPLIANCE, "packages.failed", f"packages/{package_id}")
+    audit.record(tx, APPLIANCE, "packages.failed", f"packages/{package_id}")
 
 
 def stop(tx: Tx, attempt_id: int, log_bytes: int) -> None:
@@ -192,7 +192,7 @@ def _stop(tx: Tx, attempt: AttemptRow, log_bytes: int) -> None:
     if attempt.cancel_requested:
         if _end(tx, attempt, "cancelled", log_bytes=log_bytes):
             tx.exec(q.undo_download, id=attempt.package_id, now=tx.now)
-            audit.record(tx, service.APPLIANCE, "packages.cancelled", f"packages/{attempt.package_id}")
+            audit.record(tx, APPLIANCE, "packages.cancelled", f"packages/{attempt.package_id}")
         return
     interruptions = attempt.interruptions + 1
     detail = None

@@ -6,21 +6,18 @@ Nothing in the three waits for a process; workers are rung after commit.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.actor import Actor, Identity
+from app.actor import Actor
 from app.audit import service as audit
 from app.db import Query, Tx, load
 from app.db.rows import to_json
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.packages.structs import Package, PackageCreate, PackageFilter, PackageRow, RowId, StorePath, shown
-from app.permissions import Permissions
 from app.values import like
 
 q = load("packages")
 
 REMOVED = "packages.removed"
 """Message after commit: the id of a package that is no more."""
-APPLIANCE = Actor(Identity(0, "purser", Permissions(())))
-"""Who acts when a build ends by itself."""
 
 
 class Removed(NamedTuple):

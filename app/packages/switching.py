@@ -5,13 +5,12 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from app.actor import Actor
+from app.actor import APPLIANCE, Actor
 from app.db import Database
 from app.errors import Conflict, Unavailable
 from app.jobs import Locks
 from app.packages import activations, service
 from app.packages.builder import Nix
-from app.packages.service import APPLIANCE
 from app.packages.store import NixFailed
 from app.packages.structs import Activated, ActivationRow
 

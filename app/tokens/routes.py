@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.tokens import service
-from app.tokens.structs import AllowedIps, NewToken, Regenerate, Token, TokenCreate, TokenFilter
-from app.web.access import actor, credential, database, is_local, item, location, route
+from app.tokens.structs import AllowedIps, Logs, NewToken, Regenerate, Token, TokenCreate, TokenFilter
+from app.web.access import actor, credential, database, is_local, item, location, route, settled_trail
 from app.web.codec import body, query, respond
-from app.web.paging import listing, position
+from app.web.paging import Paging, listing, position, turned
 
 STRANGERS_BODY_BYTES = 4096
 """What a caller without a token may make the service hold in memory."""
@@ -65,12 +65,30 @@ async def set_allowed_ips(request: Request) -> Response:
     return respond(await database(request).write(service.set_allowed_ips, actor(request), item(request), asked))
 
 
+async def logs(request: Request) -> Response:
+    paging = query(request, Paging)
+    behind = position(request, paging, tuple[str, int])
+    db, who, token_id = database(request), actor(request), item(request)
+    await settled_trail(request)
+    token = await db.read(service.get, who, token_id)
+    total = await db.read(service.count_of_calls, who, token_id)
+    found, headers = await turned(
+        request,
+        paging,
+        rows=lambda limit: db.read(service.calls, who, token_id, behind, limit),
+        total=lambda: db.read(service.count_of_calls, who, token_id),
+        at=lambda call: call.place,
+    )
+    return respond(Logs(token.id, token.name, total, [call.entry for call in found]), 200, *headers)
+
+
 ROUTES = (
     route("GET", "/tokens", index, "tokens:read", query=TokenFilter, answer=list[Token]),
     route("POST", "/tokens", create, "tokens:write", body=TokenCreate, answer=NewToken, status=201, anonymous=True),
     route("DELETE", "/tokens/all", revoke_others, "tokens:write"),
     route("GET", "/tokens/{id}", show, "tokens:read", answer=Token),
     route("DELETE", "/tokens/{id}", revoke, "tokens:write"),
+    route("GET", "/tokens/{id}/logs", logs, "tokens:read", query=Paging, answer=Logs),
     route("POST", "/tokens/{id}/regenerate", regenerate, "tokens:write", body=Regenerate, answer=NewToken),
     route("PUT", "/tokens/{id}/allowed-ips", set_allowed_ips, "tokens:write", body=AllowedIps, answer=Token),
 )

@@ -13,6 +13,8 @@ from app.tokens.structs import (
     PREFIX_LENGTH,
     AllowedIps,
     Holder,
+    LogEntry,
+    Logged,
     NewToken,
     Regenerate,
     Token,
@@ -23,7 +25,7 @@ from app.tokens.structs import (
     state,
 )
 from app.users import service as users
-from app.values import Network, hashed, later, new_token, now, seconds
+from app.values import Network, hashed, instant_of, later, new_token, now
 
 q = load("tokens")
 
@@ -94,11 +96,10 @@ def _in_days(new: TokenCreate) -> str:
 
 def _instant(text: str) -> str:
     """An instant within the next year in the format of all times."""
-    wanted = f"{text[:19]}.{text[20:-1]:0<3}Z"
     try:
-        seconds(wanted)
-    except ValueError:
-        raise Invalid.field("/expires_at", "there is no such day or hour") from None
+        wanted = instant_of(text)
+    except ValueError as error:
+        raise Invalid.field("/expires_at", str(error)) from None
     if not now() < wanted <= later(DAYS["1y"] * 86400):
         raise Invalid.field("/expires_at", "expected an instant within the next 365 days")
     return wanted
@@ -198,6 +199,23 @@ def _group(actor: Actor) -> int | None:
 def get(tx: Tx, actor: Actor, token_id: int) -> Token:
     """One of the caller's own tokens, with `tokens:admin` any within reach."""
     return shown(_row(tx, actor, token_id))
+
+
+def calls(tx: Tx, actor: Actor, token_id: int, behind: tuple[str, int] | None, limit: int) -> list[Logged]:
+    """What was called with a token that the actor may see, the newest first."""
+    records = audit.page_of_token(tx, _row(tx, actor, token_id).id, behind, limit)
+    return [
+        Logged(
+            LogEntry(found.at, found.ip, found.method, found.path, found.status, found.authorized, found.reason),
+            (found.at, found.id),
+        )
+        for found in records
+    ]
+
+
+def count_of_calls(tx: Tx, actor: Actor, token_id: int) -> int:
+    """How many calls with such a token the trail tells of."""
+    return audit.count_of_token(tx, _row(tx, actor, token_id).id)
 
 
 def _row(tx: Tx, actor: Actor, token_id: int, *, own: bool = False) -> TokenRow:

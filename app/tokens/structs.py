@@ -4,23 +4,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from app.values import Id, Paging, now
+from app.values import Id, Instant, OneLine, Paging, now
 
 PREFIX_LENGTH = 12
 MOST_GRACE_S = 86400
 
-TokenName = Annotated[
-    str,
-    msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)", description="one line of text"),
-]
 Scope = Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
-Instant = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3})?Z$(?!\n)",
-        description="an instant in UTC such as 2027-01-31T12:00:00Z",
-    ),
-]
 Addresses = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=50)]], msgspec.Meta(max_length=100)]
 State = Literal["active", "expired", "revoked"]
 
@@ -28,7 +17,7 @@ State = Literal["active", "expired", "revoked"]
 class TokenCreate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What a new token shall be. No scopes: the caller's own. No expiry: 90 days. No addresses: as the token in use."""
 
-    name: TokenName = "token"
+    name: OneLine = "token"
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=50)] | None = None
     expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=365)] | None = None
     expires_in: Literal["30d", "90d", "1y", "never"] | None = None
@@ -100,6 +89,34 @@ class NewToken(msgspec.Struct, frozen=True):
     state: State
     created_at: str
     expires_at: str | None
+
+
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call with a token; `reason` says why it was refused."""
+
+    timestamp: str
+    ip: str | None
+    method: str | None
+    endpoint: str | None
+    status_code: int | None
+    authorized: bool
+    reason: str | None = None
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """Such a call, and where it stands in the trail."""
+
+    entry: LogEntry
+    place: tuple[str, int]
+
+
+class Logs(msgspec.Struct, frozen=True):
+    """What was called with a token, the newest first; `total_logs` counts all pages."""
+
+    token_id: int
+    token_name: str
+    total_logs: int
+    logs: list[LogEntry]
 
 
 class Holder(msgspec.Struct, frozen=True):

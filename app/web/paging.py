@@ -33,6 +33,25 @@ def position(request: Request, paging: Paging, kind: type[T]) -> T | None:
         raise Invalid.field("cursor", "expected a cursor that a Link header of this list gave") from None
 
 
+async def turned(
+    request: Request,
+    paging: Paging,
+    *,
+    rows: Callable[[int], Awaitable[list[T]]],
+    total: Callable[[], Awaitable[int]],
+    at: Callable[[T], object],
+) -> tuple[list[T], list[Header]]:
+    """A page and its headers. `rows` fetches up to so many rows behind the position, `at` is a row's own position."""
+    found = await rows(paging.limit + 1)
+    headers: list[Header] = []
+    if paging.count:
+        headers.append((b"x-total-count", b"%d" % await total()))
+    if len(found) > paging.limit:
+        found.pop()
+        headers.append(_next_link(request, paging, at(found[-1])))
+    return found, headers
+
+
 async def listing(
     request: Request,
     paging: Paging,
@@ -41,14 +60,8 @@ async def listing(
     total: Callable[[], Awaitable[int]],
     at: Callable[[T], object],
 ) -> Response:
-    """A page as an array. `rows` fetches up to so many rows behind the position, `at` is a row's own position."""
-    found = await rows(paging.limit + 1)
-    headers: list[Header] = []
-    if paging.count:
-        headers.append((b"x-total-count", b"%d" % await total()))
-    if len(found) > paging.limit:
-        found.pop()
-        headers.append(_next_link(request, paging, at(found[-1])))
+    """A page as an array; the arguments are those of `turned`."""
+    found, headers = await turned(request, paging, rows=rows, total=total, at=at)
     return respond(found, 200, *headers)
 
 
