@@ -15,12 +15,16 @@ from starlette.types import ASGIApp
 
 from app import logs
 from app.actor import CALLERS, Identity
+from app.audit import service as audit
+from app.audit.retention import Retention
 from app.audit.trail import Trail
 from app.auth.authentication import Sessions
+from app.auth.letters import Letters
 from app.config import Config, ConfigError, load
-from app.datadir import derive_key, open_database, prepare, secret_key
+from app.datadir import OUTBOX, derive_key, open_database, prepare, secret_key
 from app.db import Database
 from app.errors import MethodNotAllowed, NotFound, PurserError, StartError
+from app.mail import MailServer, Outbox
 from app.packages.builder import Nix
 from app.packages.downloads import Downloads
 from app.packages.routes import Works
@@ -29,21 +33,26 @@ from app.passwords import Passwords
 from app.routes import ALIASES, ROUTES
 from app.signals import on_stop_signal
 from app.tokens.authentication import Tokens
+from app.values import Quota, not_before, seconds, source_of
 from app.web.access import PUBLIC, Credential, Endpoint, Guarded, RouteLine
 from app.web.callers import Callers
+from app.web.limits import Limit
 from app.web.middleware import Cors, Reception
 from app.web.router import IndexRouter
 from app.web.sse import Streams
 
-EXPOSED = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
+EXPOSED = ["ETag", "Link", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
+EXPOSED += ["X-Request-ID", "X-Total-Count"]
 
 
 class FrontDesk:
     """Hands the guard what it needs from the rooms: who a credential belongs to, and where calls are noted."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         self.callers: Callers
         self.trail: Trail
+        self._strangers = Limit[str](config.rate_limit) if config.rate_limit else None
+        self._users = Limit[int](config.rate_limit_user) if config.rate_limit_user else None
 
     def known(self, credential: Credential) -> Identity | None:
         """The identity when it is cached and holds here."""
@@ -52,6 +61,17 @@ class FrontDesk:
     async def identify(self, credential: Credential) -> Identity:
         """Looks the caller up; a refusal says why not, and leaves the token's id for the trail."""
         return await self.callers.identify(credential)
+
+    def counted(self, credential: Credential, who: Identity | None) -> Quota | None:
+        """Counts a call: of a token by itself, of a session with its account's others, of a stranger by address."""
+        if who is not None:
+            return None if self._users is None else self._users.take(who.token_id or -who.user_id)
+        return None if self._strangers is None else self._strangers.take(source_of(credential.call.ip))
+
+    async def about_to_change(self) -> None:
+        """Sends the calls that have ended on their way into the trail, where they stand before the change."""
+        if self.trail.waiting:
+            await self.trail.begin()
 
     def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Notes a call in the audit trail."""
@@ -72,7 +92,7 @@ class Purser(Starlette):
 def create_app(config: Config) -> Purser:
     """The whole application for one configuration. It does no I/O before its lifespan is entered."""
     app = Purser()
-    desk = FrontDesk()
+    desk = FrontDesk(config)
     app.state.config = config
     app.router = IndexRouter(
         [Guarded(line, desk) for line in ROUTES],
@@ -110,6 +130,9 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         database = await open_database(config)
         stack.push_async_callback(database.close)
         app.state.db = database
+        last = await database.read(audit.newest)
+        if last is not None:
+            not_before(seconds(last.at))
         secret = secret_key(config)
         app.state.cursor_key = derive_key(secret, "cursors")
         key = derive_key(secret, "sessions")
@@ -121,6 +144,14 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         database.subscribe(CALLERS, streams.recheck)
         desk.trail = app.state.trail = Trail(database)
         stack.push_async_callback(desk.trail.close)
+        app.state.retention = Retention(database, config.audit_retention_s, config.audit_max_rows)
+        stack.push_async_callback(app.state.retention.stop)
+        await app.state.retention.start()
+        app.state.outbox = outbox = Outbox(config.data_dir / OUTBOX, config.mail_from)
+        mailer = outbox if config.smtp is None else MailServer(config.smtp, config.mail_from)
+        letters = Letters(database, mailer, outbox, config.public_url)
+        stack.push_async_callback(letters.stop)
+        letters.start()
         app.state.packages = works = _packages(config, database)
         await works.downloads.recover()  # first of all: a surviving nix-env may still be switching
         stack.push_async_callback(works.switching.stop)

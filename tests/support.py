@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 import httpx2
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
@@ -29,9 +30,13 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 T = TypeVar("T")
 
 
+UNLIMITED = {"RATE_LIMIT_PER_MINUTE": "0", "RATE_LIMIT_USER_PER_MINUTE": "0"}
+"""Tests call more often than people; what limits them is told in test_limits.py."""
+
+
 def configured(data_dir: Path, **settings: str) -> Config:
     """A configuration as the environment would give it; nothing of the real environment but PATH gets in."""
-    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **settings}
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **UNLIMITED, **settings}
     return load(environ, dotenv=data_dir / "no.env")
 
 
@@ -82,8 +87,12 @@ def ask(
     body: Sequence[bytes] = (),
     root_path: str = "",
     host: str = "127.0.0.1",
+    meanwhile: Callable[[], object] | None = None,
 ) -> httpx2.Response:
-    """One call past every client: the path, query string, headers and body exactly as given, `body` chunk by chunk."""
+    """One call past every client: the path, query string, headers and body exactly as given, `body` chunk by chunk.
+
+    `meanwhile` happens when the caller has been let in and the body is waited for.
+    """
     own = [(name.encode().lower(), value.encode()) for name, value in client.headers.items()]
     given = [pair for pair in own if pair[0] == b"authorization"] + [*headers]
     if body and not {name for name, _ in given} & {b"content-length", b"transfer-encoding"}:
@@ -91,7 +100,11 @@ def ask(
     chunks = [*body] or [b""]
     sent: list[Any] = []
 
+    happens = [meanwhile] if meanwhile is not None else []
+
     async def receive() -> dict[str, Any]:
+        if happens:
+            await anyio.to_thread.run_sync(happens.pop())
         if not chunks:
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
@@ -143,7 +156,7 @@ class Service:
     def environ(self) -> dict[str, str]:
         """The environment the process is given."""
         own = {"PATH": os.environ["PATH"], "DATA_DIR": str(self.data_dir), "PORT": "0", "PYTHONPATH": str(ROOT)}
-        return own | self.settings
+        return own | UNLIMITED | self.settings
 
     def start(self, *, claimed: bool = True) -> "Service":
         """Starts it and waits until it listens; claims the appliance at the first start."""

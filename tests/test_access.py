@@ -1,6 +1,6 @@
 """The guard: who calls, may they, and what an answer says about it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.web.access import PUBLIC, SIGNED_IN, RouteLine
 from app.web.middleware import walk
 from tests.accounts import make_person
 from tests.support import ask, configured, refusal, rows
+from tests.test_limits_http import STRANGERS, Box, limited
 
 NEEDED = "A token is required: send `Authorization: Token …`."
 GUARDED = [line for line in ROUTES if line.permission not in (PUBLIC, SIGNED_IN)]
@@ -27,7 +28,7 @@ def title(line: RouteLine) -> str:
 
 
 def at(line: RouteLine) -> str:
-    return line.path.replace("{id}", "77")
+    return line.path.replace("{id}", "77").replace("{user_id}", "78")
 
 
 def token(client: TestClient, *scopes: str) -> dict[str, str]:
@@ -172,6 +173,11 @@ def test_if_match_holds_a_change_to_the_revision_that_was_seen(client: TestClien
         ("10.0.0.1", ["unknown"], "10.0.0.1"),
         ("10.0.0.1", ["198.51.100.1:443"], "10.0.0.1"),
         ("10.0.0.1", [""], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1", ""], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1", "unknown", "10.1.1.1"], "10.0.0.1"),
+        ("10.0.0.1", ["unknown", "' OR 1", "198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["127.0.0.1", "::1", "198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["9.9.9.9", "::ffff:198.51.100.1", "::ffff:10.1.1.1"], "::ffff:198.51.100.1"),
         ("::ffff:10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
         ("fd00::1", ["2001:db8::7"], "2001:db8::7"),
         ("", ["198.51.100.1"], ""),
@@ -205,6 +211,75 @@ def test_nobody_else_may_say_who_called(client: TestClient, config: Config) -> N
     client.post("/api/v1/packages", json=body, headers={"X-Forwarded-For": "198.51.100.7", "X-Real-IP": "198.51.100.7"})
     (row,) = rows(config.database_path, "SELECT ip FROM audit WHERE action = 'packages.create'")
     assert row["ip"] == "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    with limited(tmp_path_factory.mktemp("proxied"), TRUSTED_PROXIES="10.0.0.0/8, fd00::/8") as box:
+        yield box
+
+
+def forwarded(box: Box, *headers: str, host: str = "10.0.0.1") -> int:
+    """The status of a call with these X-Forwarded-For headers."""
+    pairs = [(b"authorization", b""), *((b"x-forwarded-for", text.encode()) for text in headers)]
+    return ask(box.client, "GET", "/hello", headers=pairs, host=host).status_code
+
+
+def test_whoever_does_not_come_through_the_proxy_is_not_believed(proxied: Box) -> None:
+    proxied.later()
+    statuses = [forwarded(proxied, f"198.51.100.{call}", host="192.0.2.1") for call in range(STRANGERS + 3)]
+    assert statuses == [200] * STRANGERS + [429] * 3
+
+
+def test_behind_a_trusted_proxy_everybody_counts_by_the_own_address(proxied: Box) -> None:
+    proxied.later()
+    for caller in ("198.51.100.1", "198.51.100.2", "2001:db8:1:2::1"):
+        assert [forwarded(proxied, caller) for _ in range(STRANGERS + 1)] == [200] * STRANGERS + [429]
+    assert forwarded(proxied, "2001:db8:1:2::9") == 429
+    assert forwarded(proxied, "2001:db8:1:2::9", host="fd00::7") == 429
+    assert forwarded(proxied, "198.51.100.1", "10.2.2.2") == 429
+    assert forwarded(proxied, "198.51.100.3", "10.2.2.2") == forwarded(proxied, "10.2.2.2") == 200
+    assert forwarded(proxied) == 200
+
+
+@pytest.mark.parametrize(
+    "spoof",
+    [
+        lambda call: (f"203.0.113.{call}, 198.51.100.1",),
+        lambda call: (f"203.0.113.{call}", "198.51.100.1"),
+        lambda call: (f"203.0.113.{call}", f"unknown{call}", "198.51.100.1, 10.2.2.2"),
+        lambda call: (f"10.0.0.{call}, 198.51.100.1",),
+        lambda call: (f"127.0.0.{call}, ::1, 198.51.100.1",),
+        lambda call: ("198.51.100.1" + " " * call,),
+        lambda call: ("1.1.1.1," * 2000 + f"203.0.113.{call},198.51.100.1",),
+        lambda call: (*(f"203.0.113.{number}" for number in range(call)), "::ffff:198.51.100.1"),
+    ],
+)
+def test_what_stands_left_of_the_callers_own_address_changes_nothing(
+    proxied: Box, spoof: Callable[[int], tuple[str, ...]]
+) -> None:
+    proxied.later()
+    statuses = [forwarded(proxied, *spoof(call)) for call in range(STRANGERS + 2)]
+    assert statuses == [200] * STRANGERS + [429] * 2
+
+
+@pytest.mark.parametrize("garbage", ["unknown", "", ",", "198.51.100.{}:443", "[2001:db8::{}]", "\xff{}", "1.2.3.{}.5"])
+def test_what_is_no_address_counts_as_the_proxy_that_sent_it(proxied: Box, garbage: str) -> None:
+    """Garbage that differs from call to call is one caller, not many."""
+    proxied.later()
+    statuses = [forwarded(proxied, garbage.format(call)) for call in range(STRANGERS + 2)]
+    assert statuses == [200] * STRANGERS + [429] * 2
+    assert forwarded(proxied, "198.51.100.9") == 200
+
+
+def test_without_a_trusted_proxy_nobody_becomes_many_by_saying_so(tmp_path: Path) -> None:
+    with limited(tmp_path) as box:
+        box.later()
+        statuses = []
+        for call in range(STRANGERS + 3):
+            made_up = [f"198.51.100.{call}"] * (1 + call)
+            statuses.append(forwarded(box, *made_up, host="192.0.2.1"))
+    assert statuses == [200] * STRANGERS + [429] * 3
 
 
 def test_all_that_one_caller_may_do_stands_on_the_route_lines(app: Purser) -> None:

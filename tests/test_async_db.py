@@ -251,10 +251,11 @@ async def test_a_member_whose_foreign_key_fails_at_commit_fails_alone(db: Sqlite
     def add_orphan(tx: Tx, text: str) -> None:
         tx.exec(q.add_under, text=text, parent_id=999)
 
-    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(Conflict, match="deleted meanwhile") as told:
         await db.write(add_orphan, "alone")
+    assert isinstance(told.value.__cause__, sqlite3.IntegrityError)
     outcomes = await together(db.write(add, "a"), db.write(add_orphan, "b"), db.write(add, "c"))
-    assert [type(outcome) for outcome in outcomes] == [str, sqlite3.IntegrityError, str]
+    assert [type(outcome) for outcome in outcomes] == [str, Conflict, str]
     assert await db.read(texts) == ["a", "c"]
 
 

@@ -104,10 +104,10 @@ async def test_exec_many_runs_for_each_set_of_parameters_or_for_none(db: SqliteD
 
 
 async def test_a_transaction_has_one_instant(db: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    instants = iter([1_795_241_820.0, 1_795_241_821.5])
+    instants = iter([4_102_444_800.0, 4_102_444_801.5])  # to come: what is past already is not believed
     monkeypatch.setattr(values, "clock", lambda: next(instants))
-    assert await db.read(lambda tx: [tx.now, tx.now]) == ["2026-11-21T06:17:00.000Z"] * 2
-    assert await db.write(lambda tx: tx.now) == "2026-11-21T06:17:01.500Z"
+    assert await db.read(lambda tx: [tx.now, tx.now]) == ["2100-01-01T00:00:00.000Z"] * 2
+    assert await db.write(lambda tx: tx.now) == "2100-01-01T00:00:01.500Z"
 
 
 # Rows
@@ -231,7 +231,8 @@ class Room:
 
 @pytest.mark.parametrize("fn", [coroutine, generator, async_generator, partial(coroutine), Room().method])
 async def test_only_plain_functions_are_taken(db: SqliteDatabase, fn: Any) -> None:
-    for run in (db.read, db.write, db.post):
+    runs: list[Any] = [db.read, db.write, db.post]
+    for run in runs:
         with pytest.raises(TypeError, match=r"must be a plain function"):
             await run(fn)
 
@@ -462,7 +463,8 @@ async def test_connections_are_set_up_for_a_flash_disk(
     assert await db.write(ask, name) == writer
     if reader is not None:
         for lane in db._readers:
-            assert await lane.thread.execute_fetchall(pragma(name).sql) == [(reader,)]
+            found = await lane.thread.execute_fetchall(pragma(name).sql)
+            assert [tuple(row) for row in found] == [(reader,)]
 
 
 async def test_files_are_for_their_owner_alone(db: SqliteDatabase, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every refusal has one shape, the framework's own included; and what every answer carries."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.errors import Conflict, PurserError, TooMany
 from app.main import Purser, create_app
 from app.permissions import LADDER
 from app.routes import ROUTES
+from app.web.access import RouteLine
 from app.web.problems import STATUSES, internal, problem
 from tests.support import Service, ask, configured, refusal
 
@@ -22,6 +24,11 @@ PACKAGE = {"name": "firefox", "version": "2.1.0"}
 @pytest.fixture
 def package(client: TestClient) -> dict[str, Any]:
     return dict(client.post("/api/v1/packages", json=PACKAGE).json())
+
+
+def at(line: RouteLine, number: str) -> str:
+    """The path of a route with this number for every id in it."""
+    return re.sub(r"\{\w+\}", number, line.path)
 
 
 def subclasses(kind: type[PurserError]) -> Iterator[type[PurserError]]:
@@ -61,6 +68,14 @@ def test_every_error_has_one_shape(client: TestClient, package: dict[str, Any]) 
     assert large["limit_bytes"] == 2**20
 
 
+def test_a_call_too_many_has_that_shape_too(tmp_path: Path) -> None:
+    with TestClient(create_app(configured(tmp_path / "data", RATE_LIMIT_PER_MINUTE="1"))) as client:
+        assert client.get("/hello").status_code == 200
+        answer = client.get("/hello")
+        refusal(answer, 429, "TOO_MANY_REQUESTS")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
 def test_an_internal_error_says_nothing_of_itself(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     """An application whose lifespan nobody entered has no database: an error that no handler expects."""
     answer = TestClient(create_app(config)).get("/readyz")
@@ -79,9 +94,9 @@ def test_a_refusal_of_an_unknown_kind_is_an_internal_error() -> None:
 
 
 @pytest.mark.parametrize("line", ROUTES, ids=lambda line: f"{line.method} {line.path}")
-def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: TestClient, line: Any) -> None:
+def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: TestClient, line: RouteLine) -> None:
     methods = {other.method for other in ROUTES if other.path == line.path}
-    path = line.path.replace("{id}", "1")
+    path = at(line, "1")
     if path == "/api/v1/tokens/all":
         assert methods == {"DELETE"}
     allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
@@ -92,8 +107,8 @@ def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: Test
 
 
 @pytest.mark.parametrize("line", [line for line in ROUTES if line.method == "GET"], ids=lambda line: line.path)
-def test_head_answers_as_get_does_without_a_body(client: TestClient, package: dict[str, Any], line: Any) -> None:
-    path = line.path.replace("{id}", "1")
+def test_head_answers_as_get_does_without_a_body(client: TestClient, package: dict[str, Any], line: RouteLine) -> None:
+    path = at(line, "1")
     get, head = ask(client, "GET", path), client.head(path)
     assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"])
     assert head.headers.get("etag") == get.headers.get("etag")
@@ -110,9 +125,9 @@ def test_head_sends_no_body_over_a_socket(service: Service) -> None:
 
 
 @pytest.mark.parametrize("line", ROUTES, ids=lambda line: f"{line.method} {line.path}")
-def test_a_slash_at_the_end_changes_nothing(stranger: TestClient, line: Any) -> None:
+def test_a_slash_at_the_end_changes_nothing(stranger: TestClient, line: RouteLine) -> None:
     """Without a redirect, for strangers and known callers alike; the claim is left to its own test."""
-    path = line.path.replace("{id}", "7")
+    path = at(line, "7")
     bad = {"Authorization": "Token nonsense"}
     without = stranger.request(line.method, path, headers=bad, follow_redirects=False)
     for slashes in ("/", "//"):

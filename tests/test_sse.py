@@ -13,6 +13,7 @@ from app.actor import Call, Identity
 from app.errors import Unauthorized, Unavailable
 from app.jobs import Bell
 from app.permissions import Grant, Permissions
+from app.values import Quota
 from app.web import sse
 from app.web.access import PUBLIC, Credential, Endpoint, RouteLine
 from app.web.sse import Streams, stream
@@ -56,7 +57,7 @@ class Desk:
         self.holds = True
         self.permissions = Permissions([Grant("*", "all")])
 
-    def known(self, secret: str) -> Identity | None:
+    def known(self, credential: Credential) -> Identity | None:
         return None
 
     async def identify(self, credential: Credential) -> Identity:
@@ -64,8 +65,14 @@ class Desk:
             raise Unauthorized("Token revoked")
         return Identity(1, "ann", self.permissions)
 
+    def counted(self, credential: Credential, who: Identity | None) -> Quota | None:
+        return None
+
+    async def about_to_change(self) -> None:
+        """Changes are not what these tests are about."""
+
     def seen(self, *_: object) -> None:
-        """Calls are not what these tests are about."""
+        """Nor is the trail."""
 
 
 class Caller:
@@ -84,7 +91,13 @@ class Caller:
         endpoint = Endpoint(RouteLine("GET", "/events", handler, permission or "packages:read"), desk)
         app = SimpleNamespace(state=SimpleNamespace(streams=streams))
         credential = Credential(Call("id", "127.0.0.1", method, "/events"), None if permission == PUBLIC else "secret")
-        scope = {"type": "http", "method": method, "path": "/events", "query_string": b"", "headers": []}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": "/events",
+            "query_string": b"",
+            "headers": [],
+        }
         scope |= {"app": app, "credential": credential, "endpoint": endpoint, "server": ("test", 80), "scheme": "http"}
         self.task = asyncio.create_task(endpoint(scope, self._receive, self._send))
 

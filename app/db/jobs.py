@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from app.db.database import READ_LIMIT_S, WRITE_LIMIT_S, Tx
 from app.db.queries import Query, check
 from app.db.rows import converter
-from app.errors import NoSpace, PurserError, Unavailable
+from app.errors import Conflict, NoSpace, PurserError, Unavailable
 from app.values import now
 
 T = TypeVar("T")
@@ -150,6 +150,9 @@ def _translated(cause: DatabaseError, job: Job) -> BaseException:
     elif code == sqlite3.SQLITE_IOERR:
         log.error("the database file cannot be read or written", exc_info=cause)
         refusal = Unavailable("The database cannot be read or written.")
+    elif getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        log.warning("a write refers to what is gone", extra={"job": job.name})
+        refusal = Conflict("Something that this belongs to has been deleted meanwhile.")
     elif code == sqlite3.SQLITE_READONLY and not job.writes:
         refusal = RuntimeError(f"{job.name} writes inside read()")
     else:

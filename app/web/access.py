@@ -12,10 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from app.actor import Actor, Call, Identity
 from app.db import Database
-from app.errors import TOKEN_REQUIRED, Forbidden, Invalid, PreconditionFailed, PurserError, Unauthorized
+from app.errors import TOKEN_REQUIRED, Forbidden, Invalid, PreconditionFailed, PurserError, TooMany, Unauthorized
 from app.passwords import Passwords
 from app.permissions import Reach, reaches
-from app.values import source_of
+from app.values import Quota, source_of
 from app.web.codec import BODY_LIMIT_BYTES, ClientGone, Header, Reply, no_query, raw_body, too_large
 from app.web.problems import internal, problem
 from app.web.router import starlette_path
@@ -54,6 +54,10 @@ class RouteLine(msgspec.Struct, frozen=True):
     """How a refusal is told, by default as problem+json; it takes the error and the request id."""
     anonymous: bool = False
     """True: a call without a credential is let through to the handler, which judges for itself."""
+    recorded: bool = True
+    """Of a route that changes something; False: a success writes no row of the trail, so that the call leaves one."""
+    limited: bool = True
+    """False: calls are not counted against anybody's rate limit; for probes."""
 
 
 def route(method: str, path: str, handler: Handler, permission: str, **more: Any) -> RouteLine:
@@ -94,6 +98,12 @@ class Desk(Protocol):
         Unauthorized says why not; Forbidden that the token is not to be used from this address.
         """
 
+    def counted(self, credential: Credential, who: Identity | None) -> Quota | None:
+        """Counts a call against the rate limit of who made it, or where it came from; None: there is no limit."""
+
+    async def about_to_change(self) -> None:
+        """Hears of every call that may change something, before it does."""
+
     def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Hears of every call that carried a credential, but successful changes, whose row is in their transaction."""
 
@@ -115,6 +125,7 @@ class Endpoint:
         self._needs = {PUBLIC: None, SIGNED_IN: line.scope}.get(line.permission, line.permission)
         self._guarded = line.permission not in (PUBLIC, SIGNED_IN)
         self._changes = line.method not in ("GET", "HEAD", "*")
+        self._records = self._changes and line.recorded
         self._takes_body = line.method in _WITH_BODY
         self._accepted: Header = (b"x-accepted-scopes", (self._needs or "").encode())
 
@@ -124,7 +135,7 @@ class Endpoint:
         call = credential.call
         call.route = self.line.path
         call.status = self.line.status
-        scope["identity"] = None
+        scope["identity"] = scope["quota"] = None
         refusal: PurserError | None = None
         try:
             response = await self._answer(Request(scope, receive, send), credential)
@@ -140,7 +151,7 @@ class Endpoint:
             response = self.line.refuse(internal(), call.request_id)
         who: Identity | None = scope["identity"]
         status = response.status_code
-        told = refusal.keeps if refusal is not None else self._changes and status < 400
+        told = refusal.keeps if refusal is not None else self._records and status < 400
         if credential.secret is not None and not told:
             self.desk.seen(credential, who, status, refusal)
         headers = response.raw_headers
@@ -150,27 +161,51 @@ class Endpoint:
             headers.append(self._accepted)
             if who.token_id is not None:
                 headers.append((b"x-token-expires", (who.expires_at or "never").encode()))
+        quota: Quota | None = scope["quota"]
+        if quota is not None:
+            headers.append((b"ratelimit-limit", b"%d" % quota.limit))
+            headers.append((b"ratelimit-remaining", b"%d" % quota.remaining))
+            headers.append((b"ratelimit-reset", b"%d" % quota.reset_s))
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, credential: Credential) -> Response:
         line = self.line
         secret = credential.secret
-        if secret is not None:
-            await self._identify(request, credential)
+        stranger = None if secret is None else await self._identify(request, credential)
+        if line.limited:
+            self._count(request, credential)
         if line.permission != PUBLIC:
+            if stranger is not None:
+                raise stranger
             self._guard(request.scope["identity"], secret)
-        if self._takes_body:
-            await self._check_body(request, credential)
+        if self._takes_body and credential.content_length != 0:
+            await self._hear_out(request, credential)
         if line.query is None and request.scope["query_string"]:
             no_query(request)
+        if self._changes:
+            await self.desk.about_to_change()
         return await line.handler(request)
 
-    async def _identify(self, request: Request, credential: Credential) -> None:
+    async def _identify(self, request: Request, credential: Credential) -> Unauthorized | Forbidden | None:
+        """Finds out who calls; returns why nobody was let in."""
         try:
-            request.scope["identity"] = self.desk.known(credential) or await self.desk.identify(credential)
-        except (Unauthorized, Forbidden):
-            if self.line.permission != PUBLIC:
-                raise
+            request.scope["identity"] = await self._who(credential)
+        except (Unauthorized, Forbidden) as error:
+            return error
+        return None
+
+    async def _who(self, credential: Credential) -> Identity:
+        """Whose a credential is; Unauthorized or Forbidden where nobody is let in by it."""
+        return self.desk.known(credential) or await self.desk.identify(credential)
+
+    def _count(self, request: Request, credential: Credential) -> None:
+        """Counts the call; TooMany when it is beyond the caller's limit."""
+        quota = request.scope["quota"] = self.desk.counted(credential, request.scope["identity"])
+        if quota is not None and not quota.taken:
+            raise TooMany(
+                f"Too many calls: {quota.limit} a minute are taken; try again in {quota.reset_s} s.",
+                retry_after_s=quota.reset_s,
+            )
 
     async def still_allows(self, credential: Credential) -> bool:
         """Whether the caller, who was let through once, would be again now."""
@@ -178,7 +213,7 @@ class Endpoint:
         if self.line.permission == PUBLIC:
             return True
         try:
-            who = None if secret is None else self.desk.known(credential) or await self.desk.identify(credential)
+            who = None if secret is None else await self._who(credential)
             self._guard(who, secret)
         except (Unauthorized, Forbidden):
             return False
@@ -197,17 +232,26 @@ class Endpoint:
             held = who.permissions.held()
             raise Forbidden(f"This needs {required}.", required=[required], reach=self.line.reach, held=held)
 
-    async def _check_body(self, request: Request, credential: Credential) -> None:
-        """Refuses a body over the limit before it is read, and any body on a route that takes none."""
-        length = credential.content_length
+    async def _hear_out(self, request: Request, credential: Credential) -> None:
+        """Refuses a body over the limit before it is read, and any body on a route that takes none.
+
+        Of somebody who was let in it is read here, and then asked again who calls: it may have been held back until the
+        caller was somebody else.
+        """
+        length, line, known = credential.content_length, self.line, request.scope["identity"]
         if length is not None and length > BODY_LIMIT_BYTES:
             raise too_large(BODY_LIMIT_BYTES)
-        if (
-            self.line.body is self.line.form is None
-            and length != 0
-            and (await raw_body(request)).strip() not in (b"", b"{}")
-        ):
+        takes_none = line.body is line.form is None
+        if not takes_none and (known is None or line.permission == PUBLIC):
+            return
+        request.scope["body"] = content = await raw_body(request)
+        if takes_none and content.strip() not in (b"", b"{}"):
             raise Invalid("This takes no body.")
+        if known is not None and line.permission != PUBLIC:
+            who = await self._who(credential)
+            if who is not known:
+                request.scope["identity"] = who
+                self._guard(who, credential.secret)
 
 
 async def still_allowed(request: Request) -> bool:
@@ -244,6 +288,16 @@ def is_local(request: Request) -> bool:
 def passwords(request: Request) -> Passwords:
     """Hashes and verifies passwords, off the event loop."""
     return cast(Passwords, request.app.state.passwords)
+
+
+def quota(request: Request) -> Quota | None:
+    """What the caller may still ask; None: any number."""
+    return cast("Quota | None", request.scope["quota"])
+
+
+async def settled_trail(request: Request) -> None:
+    """Returns when the calls that have ended are in the audit trail, for whoever is about to read it."""
+    await request.app.state.trail.settle()
 
 
 def credential(request: Request) -> Credential:

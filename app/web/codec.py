@@ -50,6 +50,11 @@ def respond(answer: object, status: int = 200, *headers: Header) -> Reply:
 
 async def raw_body(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:
     """The whole body; TooLarge as soon as it grows beyond the limit, whatever it declared."""
+    known: bytes | None = request.scope.get("body")
+    if known is not None:
+        if len(known) > limit_bytes:
+            raise too_large(limit_bytes)
+        return known
     chunks: list[bytes] = []
     size = 0
     while True:
