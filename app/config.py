@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -20,6 +21,16 @@ from app.values import Network
 
 class ConfigError(StartError):
     """A setting that does not hold: which one, what was expected, what came."""
+
+
+class Smtp(msgspec.Struct, frozen=True):
+    """A mail server. `tls` None: STARTTLS where it is offered, and always before a password is sent."""
+
+    host: str
+    port: int
+    tls: Literal["implicit", "starttls"] | None = None
+    user: str | None = None
+    password: str | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +51,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     refresh_expires_s: int = 7 * 86400
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    rate_limit: int = 60
+    """Calls a minute from one address without a valid credential; 0: any number."""
+    rate_limit_user: int = 3000
+    """Calls a minute with one access token, or by one account in its sessions; 0: any number."""
+    audit_retention_s: int = 400 * 86400
+    audit_max_rows: int = 1_000_000
+    """0: any number."""
+    smtp: Smtp | None = None
+    """None: mail is written to `data_dir/outbox`."""
+    mail_from: str = "purser@localhost"
+    public_url: str = ""
     nix_build: str = "nix-build"
     nix_expr: Path | None = None
     """None: the bundled expression, which takes the attribute from <nixpkgs>."""
@@ -139,6 +161,44 @@ def _database(text: str) -> Path:
     return _path(match.group(1))
 
 
+def _smtp(text: str) -> Smtp:
+    """`smtp://` (port 587 with a user, else 25), `smtp+starttls://` (587) or `smtps://` (465)."""
+    expected = "expected smtp://, smtp+starttls:// or smtps://, then user:password@ where it needs one, and host:port"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    kinds: dict[str, tuple[Literal["implicit", "starttls"] | None, int]] = {
+        "smtp": (None, 587 if parts.username else 25),
+        "smtp+starttls": ("starttls", 587),
+        "smtps": ("implicit", 465),
+    }
+    strange = parts.path not in ("", "/") or parts.query or parts.fragment or port == 0
+    host = parts.hostname or ""
+    named = re.fullmatch(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+", host)
+    if parts.scheme not in kinds or named is None or strange or bool(parts.username) != bool(parts.password):
+        raise ValueError(expected)
+    tls, usual = kinds[parts.scheme]
+    user, password = (None if text is None else unquote(text) for text in (parts.username, parts.password))
+    return Smtp(host, port or usual, tls, user or None, password or None)
+
+
+_ADDRESS = r"[^\s@<>,;:\"\\()\[\]]+@[^\s@<>,;:\"\\()\[\]]+"
+
+
+def _sender(text: str) -> str:
+    if not re.fullmatch(rf"{_ADDRESS}|[^@<>,;:\"\x00-\x1f\x7f]+ <{_ADDRESS}>", text):
+        raise ValueError("expected an e-mail address, or a name with one: Purser <purser@example.com>")
+    return text
+
+
+def _public(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError("expected an address such as https://box.example")
+    return text.rstrip("/")
+
+
 def _secret(text: str) -> str:
     if len(os.fsencode(text)) < 32:
         raise ValueError("expected at least 32 bytes")
@@ -146,6 +206,7 @@ def _secret(text: str) -> str:
 
 
 _BYTES = _whole(0, 10**18 - 1)
+_CALLS = _whole(0, 10**9)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -222,6 +283,49 @@ SETTINGS: tuple[Setting, ...] = (
         "Addresses or CIDR networks of proxies whose `X-Forwarded-For` is believed.",
         "trusted_proxies",
         _networks,
+    ),
+    Setting(
+        "RATE_LIMIT_PER_MINUTE",
+        "60",
+        "Calls a minute from one address (of IPv6 a /64 network) without a valid credential; 0: any number.",
+        "rate_limit",
+        _CALLS,
+    ),
+    Setting(
+        "RATE_LIMIT_USER_PER_MINUTE",
+        "3000",
+        "Calls a minute with one access token, or by one account in its sessions; 0: any number.",
+        "rate_limit_user",
+        _CALLS,
+    ),
+    Setting(
+        "AUDIT_RETENTION",
+        "400d",
+        "How long the audit trail is kept: `12h`, `400d`.",
+        "audit_retention_s",
+        _duration,
+    ),
+    Setting(
+        "AUDIT_MAX_ROWS",
+        "1000000",
+        "How many rows of the audit trail are kept; those of reads go first; 0: any number.",
+        "audit_max_rows",
+        _whole(0, 10**12),
+    ),
+    Setting(
+        "SMTP_URL",
+        "",
+        "Mail server: `smtp://host:25`, `smtp+starttls://user:password@host`, `smtps://…`; unset: `DATA_DIR/outbox`.",
+        "smtp",
+        _smtp,
+    ),
+    Setting("MAIL_FROM", "purser@localhost", "Who mail comes from.", "mail_from", _sender),
+    Setting(
+        "PUBLIC_URL",
+        "",
+        "Where people reach the appliance, such as `https://box.example`; told in mail.",
+        "public_url",
+        _public,
     ),
     Setting("NIX_BUILD", "nix-build", "The nix-build program, a name or a path.", "nix_build", str),
     Setting(
@@ -316,7 +420,7 @@ def _value(setting: Setting, known: Mapping[str, str]) -> Any:
 
 def _came(setting: Setting, text: str) -> str:
     """What was given, cut short; nothing of what may be a secret, of a database URL the scheme alone."""
-    if setting.name in ("SECRET_KEY", "NIX_OPTIONS"):
+    if setting.name in ("SECRET_KEY", "NIX_OPTIONS", "SMTP_URL"):
         return ""
     if setting.name == "DATABASE_URL":
         scheme, colon, _ = text.partition(":")

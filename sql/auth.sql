@@ -97,3 +97,71 @@ DELETE FROM sign_in_sources WHERE user_id = :user_id AND at < :before;
 
 -- name: is_known_source :value
 SELECT count(*) FROM sign_in_sources WHERE user_id = :user_id AND source = :source AND at >= :since;
+
+-- name: ask_reset :exec
+INSERT INTO password_reset_requests (email_key, ip, asked_at, due_at) VALUES (:email_key, :ip, :now, :now);
+
+-- name: waiting_resets :value
+SELECT count(*) FROM password_reset_requests;
+
+-- name: due_reset :one
+-- None when nothing is due.
+SELECT id, email_key, ip, tries, asked_at
+FROM password_reset_requests
+WHERE due_at <= :now
+ORDER BY due_at, id
+LIMIT 1;
+
+-- name: put_off_reset :exec
+UPDATE password_reset_requests SET tries = tries + 1, due_at = :due_at WHERE id = :id;
+
+-- name: settle_reset :exec
+DELETE FROM password_reset_requests WHERE id = :id;
+
+-- name: add_reset :value
+-- The id of the code.
+INSERT INTO password_resets (request_id, user_id, epoch, email_key, code_sha256, created_at, expires_at)
+VALUES (:request_id, :user_id, :epoch, :email_key, :code_sha256, :now, :expires_at)
+RETURNING id;
+
+-- name: reset_by_code :one
+-- None for a code that nobody was ever given, that was used or has expired, or whose account has changed since.
+SELECT password_resets.id, password_resets.user_id, password_resets.created_at, password_resets.expires_at
+FROM password_resets JOIN users
+    ON users.id = password_resets.user_id AND users.session_epoch = password_resets.epoch
+    AND users.email_key = password_resets.email_key AND users.status = 'active'
+WHERE password_resets.code_sha256 = :code_sha256 AND password_resets.expires_at > :now;
+
+-- name: live_resets :many
+-- Those that may still be used.
+-- lint: unbounded because an account has at most five, and half an hour later none
+SELECT password_resets.id, password_resets.user_id, password_resets.created_at, password_resets.expires_at
+FROM password_resets JOIN users
+    ON users.id = password_resets.user_id AND users.session_epoch = password_resets.epoch
+    AND users.email_key = password_resets.email_key AND users.status = 'active'
+WHERE password_resets.expires_at > :now
+ORDER BY password_resets.id;
+
+-- name: latest_resets :many
+-- Those of an account, the newest first.
+SELECT id, user_id, created_at, expires_at
+FROM password_resets
+WHERE user_id = :user_id AND expires_at > :now
+ORDER BY id DESC
+LIMIT :limit;
+
+-- name: forget_reset :exec
+DELETE FROM password_resets WHERE id = :id;
+
+-- name: forget_reset_of_request :exec
+-- What was made for a request and perhaps never mailed, because the service ended.
+DELETE FROM password_resets WHERE request_id = :request_id;
+
+-- name: forget_resets :exec
+DELETE FROM password_resets WHERE user_id = :user_id;
+
+-- name: forget_expired_resets :exec
+DELETE FROM password_resets WHERE expires_at <= :now;
+
+-- name: forgive_everywhere :exec
+DELETE FROM sign_in_failures WHERE subject = :subject;

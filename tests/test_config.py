@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.config import ALIASES, SETTINGS, Config, ConfigError, load
+from app.config import ALIASES, SETTINGS, Config, ConfigError, Smtp, load
 from tests.support import ROOT
 
 KEY = "k3y-that-is-Long-enough-for-anybody-0123456789"
@@ -64,6 +64,24 @@ def test_nothing_needs_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             ("https://a.example", "http://b:3000"),
         ),
         ("CORS_ORIGINS", "[]", "cors_origins", ()),
+        ("RATE_LIMIT_PER_MINUTE", "0", "rate_limit", 0),
+        ("RATE_LIMIT_PER_MINUTE", "1000000000", "rate_limit", 10**9),
+        ("RATE_LIMIT_USER_PER_MINUTE", "7", "rate_limit_user", 7),
+        ("AUDIT_RETENTION", "12h", "audit_retention_s", 43200),
+        ("AUDIT_RETENTION", "400d", "audit_retention_s", 400 * 86400),
+        ("AUDIT_MAX_ROWS", "0", "audit_max_rows", 0),
+        ("AUDIT_MAX_ROWS", "1000000000000", "audit_max_rows", 10**12),
+        ("SMTP_URL", "smtp://mail.example", "smtp", Smtp("mail.example", 25)),
+        ("SMTP_URL", "smtp://mail.example:2525/", "smtp", Smtp("mail.example", 2525)),
+        ("SMTP_URL", "smtp://[::1]:25", "smtp", Smtp("::1", 25)),
+        ("SMTP_URL", "smtp://u:p@mail.example", "smtp", Smtp("mail.example", 587, None, "u", "p")),
+        ("SMTP_URL", "smtp+starttls://mail.example", "smtp", Smtp("mail.example", 587, "starttls")),
+        ("SMTP_URL", "smtps://a%40b:p%3A%2F%40%23@h", "smtp", Smtp("h", 465, "implicit", "a@b", "p:/@#")),
+        ("SMTP_URL", "smtps://u:Gr%C3%BC%C3%9Fe@h:465", "smtp", Smtp("h", 465, "implicit", "u", "Grüße")),
+        ("MAIL_FROM", "box@example.com", "mail_from", "box@example.com"),
+        ("MAIL_FROM", "The Box <box@example.com>", "mail_from", "The Box <box@example.com>"),
+        ("PUBLIC_URL", "https://box.example", "public_url", "https://box.example"),
+        ("PUBLIC_URL", "http://192.0.2.1:8000/purser//", "public_url", "http://192.0.2.1:8000/purser"),
         ("NIX_BUILD", "/opt/nix-build", "nix_build", "/opt/nix-build"),
         ("NIX_EXPR", "/srv/set.nix", "nix_expr", Path("/srv/set.nix")),
         ("NIX_OPTIONS", "--option substitute 'false '", "nix_options", ("--option", "substitute", "false ")),
@@ -202,6 +220,70 @@ def test_a_value_and_a_file_that_differ_stop_the_start(tmp_path: Path) -> None:
         ("DATABASE_URL", "sqlite://", "expected sqlite:///relative/path"),
         ("DATABASE_URL", "sqlite:///", "expected sqlite:///relative/path"),
         ("DATA_DIR", "a\0b", "expected a path"),
+        ("RATE_LIMIT_PER_MINUTE", "-1", "expected a whole number from 0 to 1000000000, not '-1'"),
+        ("RATE_LIMIT_PER_MINUTE", "60/m", "expected a whole number from 0 to 1000000000, not '60/m'"),
+        ("RATE_LIMIT_USER_PER_MINUTE", "1000000001", "expected a whole number from 0 to 1000000000"),
+        ("RATE_LIMIT_USER_PER_MINUTE", "off", "expected a whole number from 0 to 1000000000, not 'off'"),
+        ("AUDIT_RETENTION", "0", "expected a time such as 90s, 15m, 12h or 7d, not '0'"),
+        ("AUDIT_RETENTION", "1y", "expected a time such as 90s, 15m, 12h or 7d, not '1y'"),
+        ("AUDIT_MAX_ROWS", "1e6", "expected a whole number from 0 to 1000000000000, not '1e6'"),
+        ("AUDIT_MAX_ROWS", "1000000000001", "expected a whole number from 0 to 1000000000000"),
+        *(
+            ("SMTP_URL", url, "expected smtp://, smtp+starttls:// or smtps://")
+            for url in (
+                "mail.example",
+                "http://mail.example",
+                "smtp:mail.example",
+                "smtp://",
+                "smtp://:25",
+                "smtp://h:0",
+                "smtp://h:65536",
+                "smtp://h:x",
+                "smtp://[::1",
+                "smtp://h/path",
+                "smtp://h?tls=no",
+                "smtp://h#x",
+                "smtps://user@h",
+                "smtps://user:@h",
+                "smtps://u:p#q@h",
+                "smtps://u:p/q@h",
+                "smtps://:p@h",
+                "smtps://ho st",
+                "smtps://h\x01",
+            )
+        ),
+        *(
+            ("MAIL_FROM", sender, "expected an e-mail address, or a name with one")
+            for sender in (
+                "box",
+                "@example.com",
+                "a@b@c",
+                "a@b\nBcc: eve@example.com",
+                "Box <a@b",
+                "Box\r\nBcc: x <a@b>",
+                "<a@b>",
+                "a@b, c@d",
+                "A, B <a@b>",
+                "a,b@example.com",
+                "a:b@example.com",
+            )
+        ),
+        *(
+            ("PUBLIC_URL", url, "expected an address such as https://box.example")
+            for url in (
+                "box.example",
+                "ftp://box.example",
+                "https://",
+                "https://box.example/?a=b",
+                "https://box.example/#a",
+                "https://u:p@box.example",
+                "https://box example",
+                "https://box.example\nevil",
+                "javascript://box.example",
+                "https:///path",
+                "https://box'; reboot '",
+            )
+        ),
         ("SECRET_KEY", "short", "expected at least 32 bytes"),
     ],
 )
@@ -223,6 +305,16 @@ def test_a_bad_value_is_refused_in_one_line_that_names_the_setting(
         ("DATABASE_URL", "postgresql://db/purser?user=u&password=s3same"),
         ("DATABASE_URL", "s3same"),
         ("NIX_OPTIONS", "--option access-tokens github.com=s3same '"),
+        ("SMTP_URL", "s3same"),
+        ("SMTP_URL", "smtp://user:s3same@mail.example:x"),
+        ("SMTP_URL", "smtp://user:s3same@"),
+        ("SMTP_URL", "http://user:s3same@mail.example"),
+        ("SMTP_URL", "smtps://user:s3same#@mail.example"),
+        ("SMTP_URL", "smtps://user:4/s3same@mail.example"),
+        ("SMTP_URL", "smtps://s3same@mail.example"),
+        ("SMTP_URL", "smtps://user:s3same@[mail.example"),
+        ("SMTP_URL", "smtps://user:s3same@mail.example?x"),
+        ("SMTP_URL", "smtps://user:s3same\u2100@mail.example"),
     ],
 )
 def test_a_refusal_never_shows_a_secret(tmp_path: Path, name: str, text: str) -> None:

@@ -182,6 +182,7 @@ def test_the_data_folder_is_closed_to_strangers(config: Config, umask: int) -> N
         "lock",
         "secret.key",
         "logs",
+        "outbox",
         "roots",
         "profiles",
     }
@@ -283,6 +284,10 @@ UVICORN = ("uvicorn", "app.main:app", "--port", "0")
         ({"DATABASE_URL": "postgresql://u:s3same@h/d"}, "DATABASE_URL: expected sqlite:///relative/path or "),
         ({"APP_ENV": "production", "JWT_SECRET": "changeme" * 5}, "SECRET_KEY is a placeholder; in production it must"),
         ({"NODE_ENV": "development", "APP_ENV": "production"}, "APP_ENV and NODE_ENV say different things; set one"),
+        ({"SMTP_URL": "smtp://ann:s3same@"}, "SMTP_URL: expected smtp://, smtp+starttls:// or smtps://, then user"),
+        ({"SMTP_URL": "https://ann:s3same@mail.example"}, "SMTP_URL: expected smtp://, smtp+starttls:// or smtps://"),
+        ({"RATE_LIMIT_PER_MINUTE": "-1"}, "RATE_LIMIT_PER_MINUTE: expected "),
+        ({"AUDIT_RETENTION": "for ever"}, "AUDIT_RETENTION: expected "),
         ({"DATA_DIR": "file/data"}, "DATA_DIR {folder}/file/data cannot be used: Not a directory"),
         ({"DATA_DIR": "/proc/purser"}, "DATA_DIR /proc/purser cannot be used: No such file or directory"),
         ({"DB_PATH": "file/app.db"}, "{folder}/file cannot be used: "),

@@ -316,11 +316,14 @@ WHOLE: dict[str, dict[str, Any]] = {
     "AllowedIps": {"allowed_ips": []},
     "BatchDelete": {"ids": [2]},
     "ChangePassword": {"old_password": PASSWORD, "new_password": "quite another"},
+    "Forgot": {"email": "una@example.com"},
+    "GroupSet": {"group_id": None},
     "Login": {"identifier": "una", "password": PASSWORD},
     "Logout": {"all": True},
     "PasswordPatch": {"password": "quite another"},
     "Refresh": {"refresh_token": "x"},
     "Register": wanting("new"),
+    "ResetPassword": {"token": "x", "password": "quite another"},
     "StatusPatch": {"status": "suspended"},
     "UserCreate": wanting("new"),
     "UserPatch": {"bio": "changed"},
@@ -331,13 +334,13 @@ TAKING = [line for line in ROUTES if line.body is not None and {"users", "auth"}
 
 
 def everything(config: Config) -> list[str]:
-    """Accounts, their roles and their sessions as SQL."""
+    """Accounts, their roles, their sessions and what they forgot, as SQL."""
     connection = sqlite3.connect(f"file:{config.database_path}?mode=ro", uri=True)
     try:
         dump = [*connection.iterdump()]
     finally:
         connection.close()
-    kept = ("users", "user_roles", "sessions", "groups", "refresh_tokens")
+    kept = ("users", "user_roles", "sessions", "groups", "refresh_tokens", "password_reset_requests", "password_resets")
     return [line for line in dump if line.startswith(tuple(f'INSERT INTO "{table}"' for table in kept))]
 
 
@@ -355,13 +358,14 @@ def test_no_body_takes_what_is_not_the_callers_to_say(door: TestClient, line: Ro
         for value in ("super_admin", 1, None):
             wanted = {name: value} | WHOLE[line.body.__name__]
             assert field(door.request(line.method, line.path.replace("{id}", "2"), json=wanted)) == f"/{name}"
-    assert own & set(FORBIDDEN) <= {"status", "roles"}
+    assert own & set(FORBIDDEN) <= {"status", "roles", "group_id"}
     assert everything(config) == before
 
 
 def test_status_roles_and_group_have_one_route_each() -> None:
     taking = {name: [line.path for line in TAKING if name in line.body.__struct_fields__] for name in FORBIDDEN}
     assert {name: paths for name, paths in taking.items() if paths} == {
+        "group_id": ["/api/v1/users/{id}/group"],
         "roles": ["/api/v1/users/{id}/roles"],
         "status": ["/api/v1/users/{id}/status"],
     }
@@ -373,7 +377,7 @@ def user(client: TestClient, config: Config) -> Planted:
 
 
 def test_me_is_who_calls_and_what_this_credential_may_do(client: TestClient, config: Config) -> None:
-    group_id = make_group(config, "North", "00000001")
+    group_id = make_group(client, "North", "00000001")
     una = make_person(client, config, "una", group_id=group_id)
     answers = [client.get(path, headers=una.headers) for path in (f"{USERS}/me", "/api/v1/auth/me")]
     me = answers[0].json()

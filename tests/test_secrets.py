@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+import stat
 import unicodedata
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from urllib.parse import quote, quote_plus
 import httpx2
 import pytest
 
+from tests import mail_server
 from tests.accounts import Person, bearer
 from tests.house import ACCESS_S, AUTH, ENDED, ME, NOBODY, House
+from tests.mail_server import MailServer, code_in
 from tests.nix_store import FAKES
 from tests.support import Service, refusal, rows, until
 
@@ -82,6 +85,14 @@ class Work:
 
     def post(self, path: str, given: object, headers: dict[str, str] = NOBODY) -> httpx2.Response:
         return self._client.post(f"/api/v1{path}", json=given, headers=headers)
+
+    def get(self, what: str) -> httpx2.Response:
+        """What the owner of the appliance is told."""
+        return self._client.get(f"/api/v1/{what}")
+
+    def forget(self) -> httpx2.Response:
+        """Ann asks for a new password."""
+        return self.post("/auth/forgot-password", {"email": "ann@example.com"})
 
     def login(self, identifier: str, password: str) -> httpx2.Response:
         return self.post("/auth/login", {"identifier": identifier, "password": password})
@@ -154,18 +165,21 @@ class Work:
         self.post(f"/packages/{package_id}/cancel", {}, bearer(self.service.token))
         where = f"/api/v1/packages/{package_id}"
         until(lambda: self._client.get(where).json()["status"] not in ("downloading", "cancelling"), "the build ends")
+        self.close()
+
+    def close(self) -> None:
         self._client.close()
 
 
 def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
         except OSError:  # it has ended meanwhile
             continue
-        children.setdefault(parent, []).append(int(stat.parent.name))
+        children.setdefault(parent, []).append(int(path.parent.name))
     found = [pid]
     for one in found:
         found += children.get(one, [])
@@ -211,10 +225,104 @@ def test_secrets_are_kept_nowhere_and_told_to_nobody(service: Service) -> None:
     assert {"app.db, running", "app.db-wal, running", "app.db"} <= places.keys()
     assert hashlib.sha256(work.refresh_tokens[-1].encode()).hexdigest().encode() in places["app.db"]
     work.secrets.append((service.data_dir / "secret.key").read_text().strip())
-    for secret in work.secrets:
+    _are_nowhere(places, *work.secrets)
+    _only_hashes(service.database, work)
+
+
+@pytest.fixture
+def postbox() -> Iterator[MailServer]:
+    server = MailServer(auth=True).start()
+    yield server
+    server.stop()
+
+
+def use_up(work: Work, code: str) -> list[httpx2.Response]:
+    """A code is used wrongly, as a header and in a query too, then rightly, then once more."""
+    right = {"token": code, "password": SECOND_PASSWORD}
+    answers = [
+        work.post("/auth/reset-password", right | {"token": code + "x"}),
+        work.post("/auth/reset-password", right | {"token": [code]}),
+        work.post("/auth/reset-password", right | {"password": "short"}),
+        work.post("/auth/reset-password", {"password": SECOND_PASSWORD}, bearer(code)),
+        work.post(f"/auth/reset-password?token={code}", right),
+        work.post("/auth/refresh", {"refresh_token": code}),
+        work.post("/auth/reset-password", right),
+        work.post("/auth/reset-password", right),
+    ]
+    assert [answer.status_code for answer in answers] == [400] * 5 + [401, 200, 400]
+    return answers
+
+
+def told_in_words(answers: list[httpx2.Response]) -> bytes:
+    return b"\n".join(f"{answer.headers}{answer.text}".encode() for answer in answers)
+
+
+@pytest.mark.slow
+def test_codes_that_were_mailed_and_the_mail_servers_password_are_kept_nowhere_and_told_to_nobody(
+    service: Service, postbox: MailServer
+) -> None:
+    """Not even when the mail server refuses either; only the service's own environment holds what it was given."""
+    service.settings |= {"NIX_BUILD": str(FAKES / "nix-build"), "MIN_FREE_BYTES": "0", "DEBUG": "true"}
+    service.settings["SMTP_URL"] = postbox.url(user=True)
+    service.start()
+    assert service.process is not None
+    work = Work(service)
+    work.sign_in()
+    package_id = work.build()
+    answers = [work.forget()]
+    codes = [postbox.next().code]
+    answers += use_up(work, codes[0])
+    for command, said in {"AUTH": "535 not you", "DATA": "554 not that"}.items():
+        postbox.answers = {command: said}
+        answers.append(work.forget())
+        until(lambda said=said: said in "".join(service.output), "the mail server has refused")  # type: ignore[misc]
+    postbox.answers = {}
+    answers.append(work.forget())
+    codes += [postbox.next().code, *(lost.code for lost in postbox.rejected)]
+    answers += [work.get(what) for what in ("audit", "system/outbox", "users", "version")]
+    own, *descendants = family(service.process.pid)
+    places = {"the children": b"\n".join(told_by_processes(one) for one in descendants)}
+    places |= {"the command line": Path(f"/proc/{own}/cmdline").read_bytes(), "answers": told_in_words(answers)}
+    places |= {f"{name}, running": content for name, content in told_by_files(service.data_dir).items()}
+    work.end(package_id)
+    exit_code, output = service.stop()
+    assert exit_code == 0
+    places |= told_by_files(service.data_dir) | {"the log": output.encode()}
+    assert b"nix-build" in places["the children"]
+    assert b"mail was not taken" in places["the log"]
+    assert hashlib.sha256(codes[1].encode()).hexdigest().encode() in places["app.db"]
+    assert len({*codes}) == 3
+    _are_nowhere(places, *codes, mail_server.PASSWORD)
+
+
+@pytest.mark.slow
+def test_a_code_lies_in_its_letter_in_the_outbox_for_us_alone_and_nowhere_else(service: Service) -> None:
+    service.settings["DEBUG"] = "true"
+    service.start()
+    work = Work(service)
+    work.sign_in()
+    answers = [work.forget()]
+    outbox = service.data_dir / "outbox"
+    (letter,) = until(lambda: [*outbox.glob("*.eml")], "the letter is written")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (letter, outbox)] == [0o600, 0o700]
+    code = code_in(work.get("system/outbox").json()[0]["text"])
+    assert code.encode() in letter.read_bytes()
+    places = {f"{name}, running": content for name, content in told_by_files(service.data_dir).items()}
+    del places[f"outbox/{letter.name}, running"]
+    answers += use_up(work, code)
+    until(lambda: not letter.exists(), "the letter is gone")
+    answers.append(work.get("audit"))
+    work.close()
+    exit_code, output = service.stop()
+    assert exit_code == 0
+    places |= {"answers": told_in_words(answers), "the log": output.encode()}
+    _are_nowhere(places | told_by_files(service.data_dir), code)
+
+
+def _are_nowhere(places: dict[str, bytes], *secrets: str) -> None:
+    for secret in secrets:
         for spelt in spellings(secret):
             assert [place for place, content in places.items() if spelt in content] == [], (secret, spelt)
-    _only_hashes(service.database, work)
 
 
 def _only_hashes(database: Path, work: Work) -> None:

@@ -7,16 +7,18 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.auth import service
+from app.auth import recovery, service
 from app.auth.authentication import Sessions
 from app.auth.service import Opened
 from app.auth.structs import (
     ChangePassword,
     Device,
+    Forgot,
     Login,
     Logout,
     Pair,
     Refresh,
+    ResetPassword,
     Session,
     SignedIn,
     TokenForm,
@@ -153,6 +155,25 @@ async def change_password(request: Request) -> Response:
     return respond({})
 
 
+async def forgot_password(request: Request) -> Response:
+    asked = await body(request, Forgot)
+    await database(request).write(recovery.ask, asked.email, credential(request).call.ip)
+    return respond({}, 202)
+
+
+async def reset_password(request: Request) -> Response:
+    asked = await body(request, ResetPassword)
+    given = [text for text in (asked.password, asked.new_password) if text is not None]
+    if len(given) != 1:
+        raise Invalid.field("/password", "required, once; new_password is the same")
+    db, (password,) = database(request), given
+    found = await db.read(recovery.holder, asked.token)
+    check(password, field="/password", email=found.email, username=found.username)
+    hashed = await passwords(request).hash(password, caller(request))
+    await db.write(recovery.set_password, credential(request).call, asked.token, hashed)
+    return respond({})
+
+
 async def index(request: Request) -> Response:
     db, who = database(request), actor(request)
     return await numbered(
@@ -182,6 +203,10 @@ ROUTES = (
         body=ChangePassword,
         answer=dict,
     ),
+    route(
+        "POST", "/auth/forgot-password", forgot_password, PUBLIC, body=Forgot, answer=dict, status=202, recorded=False
+    ),
+    route("POST", "/auth/reset-password", reset_password, PUBLIC, body=ResetPassword, answer=dict),
     route("GET", "/auth/sessions", index, SIGNED_IN, scope="users:read", query=Paging, answer=list[Session]),
     route("DELETE", "/auth/sessions/{id}", end, SIGNED_IN, scope="users:write", status=204),
 )

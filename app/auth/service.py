@@ -136,7 +136,8 @@ def sign_in(
 
 def _acting(who: Account, opened: Opened, call: Call | None) -> Actor:
     """Who has just got hold of a session, for the trail."""
-    return Actor(Identity(who.id, who.username, Permissions(()), session_id=opened.session_id), call)
+    identity = Identity(who.id, who.username, Permissions(()), session_id=opened.session_id, group_id=who.group_id)
+    return Actor(identity, call)
 
 
 def _changed(tx: Tx, found: Credentials) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from app.users.structs import User
+from app.users.structs import Email, User
 
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -125,3 +125,49 @@ class Claims(msgspec.Struct, frozen=True):
     iat: int
     exp: Annotated[int, Meta(ge=0, le=10**11)]
     type: Literal["access"]
+
+
+class Forgot(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Whose password is forgotten."""
+
+    email: Email
+
+
+class ResetPassword(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The code that was mailed, and the password as it shall be, under either name."""
+
+    token: SecretText
+    password: Text | None = None
+    new_password: Text | None = None
+
+
+class ResetRequest(msgspec.Struct, frozen=True):
+    """Somebody who asked for a new password; `tries` letters were not taken by the mail server."""
+
+    id: int
+    email_key: str
+    ip: str
+    tries: int
+    asked_at: str
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """A code that was mailed."""
+
+    id: int
+    user_id: int
+    created_at: str
+    expires_at: str
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What is to be mailed: `code` is nowhere else in clear."""
+
+    name: str
+    reset_id: int
+    user_id: int
+    to: str
+    username: str
+    code: str
+    ip: str
+    expires_at: str
