@@ -267,6 +267,29 @@ WHERE id = :id AND (
     )
 );
 
+-- name: set_group :exec
+UPDATE users
+SET group_id = :group_id, session_epoch = session_epoch + 1, revision = revision + 1, updated_at = :now
+WHERE id = :id;
+
+-- name: leave_group :exec
+UPDATE users
+SET group_id = NULL, session_epoch = session_epoch + 1, revision = revision + 1, updated_at = :now
+WHERE group_id = :group_id;
+
+-- name: of_role_in_group :many
+-- lint: unbounded because it is the admins of one group
+SELECT id, username, role, status, group_id, session_epoch
+FROM users
+WHERE group_id = :group_id AND role = :role
+ORDER BY id;
+
+-- name: active_account :one
+-- By id or by the casefolded username; None when there is no such active one.
+SELECT id, username, role, status, group_id, session_epoch
+FROM users
+WHERE (id = CAST(:id AS BIGINT) OR username_key = CAST(:username_key AS TEXT)) AND status = 'active';
+
 -- name: remove :exec
 -- No row: it was the last active super admin.
 DELETE FROM users

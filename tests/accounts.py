@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -9,6 +10,7 @@ from starlette.testclient import TestClient
 from app.config import Config
 
 PASSWORD = "correct horse battery"
+_numbers = count(1)
 
 
 @dataclass
@@ -39,30 +41,37 @@ def sign_in(client: TestClient, identifier: str, password: str = PASSWORD) -> di
     return found
 
 
-def make_group(config: Config, name: str, number: str) -> int:
-    """A group, put into the database from outside: nothing serves groups yet."""
-    with sqlite3.connect(config.database_path) as outside:
-        made = outside.execute(
-            "INSERT INTO groups (name, uniform_number, created_at, updated_at) VALUES (?, ?, ?, ?)",
-            (name, number, "2026-11-21T00:00:00.000Z", "2026-11-21T00:00:00.000Z"),
-        ).lastrowid
-    outside.close()
-    assert made is not None
-    return made
+def make_group(client: TestClient, name: str, number: str) -> int:
+    """The id of a group made by the caller of `client`, a super admin."""
+    made = client.post("/api/v1/groups", json={"name": name, "uniform_number": number})
+    assert made.status_code == 201, made.text
+    return int(made.json()["id"])
 
 
 def make_person(client: TestClient, config: Config, username: str, *roles: str, group_id: int | None = None) -> Person:
-    """An account made by the caller of `client`, a super admin, with these roles, signed in."""
+    """An account made by the caller of `client`, a super admin, with these roles, in this group, then signed in."""
     made = client.post(
         "/api/v1/users",
         json={"email": f"{username}@example.com", "username": username, "name": username, "password": PASSWORD},
     )
     assert made.status_code == 201, made.text
-    user_id = made.json()["id"]
+    path = f"/api/v1/users/{made.json()['id']}"
     if roles:
-        assert client.put(f"/api/v1/users/{user_id}/roles", json={"roles": [*roles]}).status_code == 200
+        assert client.put(f"{path}/roles", json={"roles": [*roles]}).status_code == 200
     if group_id is not None:
-        with sqlite3.connect(config.database_path) as outside:
-            outside.execute("UPDATE users SET group_id = ? WHERE id = ?", (group_id, user_id))
-        outside.close()
-    return Person(user_id, username, sign_in(client, username))
+        assert client.put(f"{path}/group", json={"group_id": group_id}).status_code == 200
+    return Person(made.json()["id"], username, sign_in(client, username))
+
+
+def make_account(config: Config, group_id: int | None = None, *, role: str = "user", status: str = "active") -> int:
+    """The id of an account that nobody signs in to, put into the database from outside: no password is hashed."""
+    name, at = f"account{next(_numbers)}", "2026-11-21T00:00:00.000Z"
+    with sqlite3.connect(config.database_path) as outside:
+        made = outside.execute(
+            "INSERT INTO users (username, username_key, status, role, group_id, created_at, updated_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, name, status, role, group_id, at, at),
+        ).lastrowid
+    outside.close()
+    assert made is not None
+    return made

@@ -22,7 +22,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     config = configured(tmp_path_factory.mktemp("crowd") / "data")
     with TestClient(create_app(config), client=("127.0.0.1", 50000)) as client:
         client.headers["Authorization"] = f"Token {claim(client)}"
-        group_id = make_group(config, "North", "00000001")
+        group_id = make_group(client, "North", "00000001")
         client.post("/api/v1/roles", json={"name": "viewer", "permissions": []})
         for username, name in [
             ("percent", "100% sure"),

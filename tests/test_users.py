@@ -429,7 +429,7 @@ def test_an_admin_without_a_group_manages_users(client: TestClient, config: Conf
 
 
 def test_an_admin_of_a_group_manages_that_group_alone(client: TestClient, config: Config) -> None:
-    north, south = make_group(config, "North", "00000001"), make_group(config, "South", "00000002")
+    north, south = make_group(client, "North", "00000001"), make_group(client, "South", "00000002")
     admin = plant(config, "ada", "admin", group_id=north)
     plant(config, "nina", group_id=north)
     others = [plant(config, "sven", group_id=south), plant(config, "lone"), plant(config, "root", "super_admin")]

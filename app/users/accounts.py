@@ -12,8 +12,9 @@ from app.errors import Conflict, Forbidden, Invalid, PreconditionFailed
 from app.permissions import USER
 from app.users import service
 from app.users.structs import (
+    CallLimits,
     Credentials,
-    Group,
+    GroupOf,
     Me,
     Register,
     RoleGrants,
@@ -24,7 +25,7 @@ from app.users.structs import (
     UserRow,
     shown,
 )
-from app.values import folded, like
+from app.values import Quota, folded, like
 
 q = load("users")
 
@@ -138,17 +139,18 @@ def get(tx: Tx, actor: Actor, user_id: int) -> User:
     return service.with_roles(tx, [service.row_of(tx, user_id, service.within(actor, "users:read"))])[0]
 
 
-def me(tx: Tx, actor: Actor) -> Me:
-    """The caller's own account, and what the caller may do through the credential in use."""
+def me(tx: Tx, actor: Actor, quota: Quota | None) -> Me:
+    """The caller's own account, and what the caller may do, and how often, through the credential in use."""
     user = service.again(tx, actor.user_id)
     who = actor.who
     return Me(
         **msgspec.structs.asdict(user),
-        group=tx.one(q.group_of, Group, id=user.group_id or 0),
+        group=tx.one(q.group_of, GroupOf, id=user.group_id or 0),
         permissions=tuple(who.permissions.effective()),
         scopes=who.permissions.scopes,
         token_id=who.token_id,
         session_id=who.session_id,
+        limits=None if quota is None else CallLimits(quota.limit, quota.remaining, quota.reset_s),
     )
 
 
@@ -196,6 +198,20 @@ def set_status(tx: Tx, actor: Actor, user_id: int, status: str, revision: int | 
     if status != row.status and not tx.exec(q.set_status, id=user_id, status=status, now=tx.now):
         raise Conflict(service.LAST, state=row.status)
     audit.record(tx, actor, f"users.{status}", f"users/{user_id}")
+    tx.notify(CALLERS, user_id)
+    return service.again(tx, user_id)
+
+
+def set_group(tx: Tx, actor: Actor, user_id: int, group_id: int | None, revision: int | None) -> User:
+    """Moves an account to another group or out of its own; its sessions end, and an admin's reach is another."""
+    row = service.manageable(tx, actor, "groups:write", user_id, revision)
+    if group_id is not None and tx.one(q.group_of, GroupOf, id=group_id) is None:
+        raise Invalid.field("/group_id", f"there is no group {group_id}")
+    if row.group_id != group_id:
+        if user_id == actor.user_id and not actor.permissions.everything:
+            raise actor.lacks(["*"], "Only a super admin moves the own account: it would choose its own reach.")
+        tx.exec(q.set_group, id=user_id, group_id=group_id, now=tx.now)
+    audit.record(tx, actor, "users.set_group", f"users/{user_id}")
     tx.notify(CALLERS, user_id)
     return service.again(tx, user_id)
 

@@ -8,6 +8,7 @@ from app.users import accounts
 from app.users.structs import (
     BatchDelete,
     BatchDeleted,
+    GroupSet,
     Me,
     PasswordPatch,
     Register,
@@ -30,6 +31,7 @@ from app.web.access import (
     item,
     location,
     passwords,
+    quota,
     route,
 )
 from app.web.codec import body, query, respond
@@ -99,6 +101,14 @@ async def set_status(request: Request) -> Response:
     return respond(user, 200, etag(user.revision))
 
 
+async def set_group(request: Request) -> Response:
+    wanted = await body(request, GroupSet)
+    user = await database(request).write(
+        accounts.set_group, actor(request), item(request), wanted.group_id, if_match(request)
+    )
+    return respond(user, 200, etag(user.revision))
+
+
 async def reset_password(request: Request) -> Response:
     new = await body(request, PasswordPatch)
     db, who = database(request), actor(request)
@@ -111,7 +121,7 @@ async def reset_password(request: Request) -> Response:
 
 
 async def me(request: Request) -> Response:
-    found = await database(request).read(accounts.me, actor(request))
+    found = await database(request).read(accounts.me, actor(request), quota(request))
     return respond(found, 200, etag(found.revision))
 
 
@@ -140,6 +150,7 @@ ROUTES = (
     route("PUT", "/users/{id}", update, "users:write", body=UserPatch, answer=User),
     route("DELETE", "/users/{id}", remove, "users:delete", status=204),
     route("PATCH", "/users/{id}/status", set_status, "users:write", reach="group", body=StatusPatch, answer=User),
+    route("PUT", "/users/{id}/group", set_group, "groups:write", reach="all", body=GroupSet, answer=User),
     route(
         "PATCH", "/users/{id}/password", reset_password, "users:write", reach="group", body=PasswordPatch, answer=dict
     ),

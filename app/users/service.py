@@ -75,9 +75,14 @@ def acting(tx: Tx, who: Account, call: Call | None = None) -> Actor:
 
 def grants(tx: Tx, who: Account) -> list[Grant]:
     """What the roles of an account grant it."""
+    return [grant for role in roles_of(tx, who) for grant in role.grants]
+
+
+def roles_of(tx: Tx, who: Account) -> list[RoleGrants]:
+    """The roles of an account, the first one first, with what each grants to it."""
     roles = tx.many(q.grants_of, RoleGrants, id=who.id)
     grouped = who.group_id is not None
-    return [grant for role in roles for grant in standing(role.name, role.grants, grouped=grouped)]
+    return [RoleGrants(role.name, standing(role.name, role.grants, grouped=grouped)) for role in roles]
 
 
 def add(tx: Tx, new: NewAccount) -> UserRow:
@@ -189,6 +194,29 @@ def set_role(tx: Tx, user_id: int, role: str) -> None:
     if not tx.exec(q.set_role, id=user_id, role=role, now=tx.now):
         raise Conflict(LAST, state=SUPER_ADMIN)
     tx.notify(CALLERS, user_id)
+
+
+def admins_of(tx: Tx, group_id: int) -> list[int]:
+    """The ids of those whose first role is `admin` in a group."""
+    return [who.id for who in tx.many(q.of_role_in_group, Account, group_id=group_id, role=ADMIN)]
+
+
+def leave_group(tx: Tx, group_id: int) -> None:
+    """Takes everybody out of a group that is about to go, and ends their sessions."""
+    tx.exec(q.leave_group, group_id=group_id, now=tx.now)
+    tx.notify(CALLERS, 0)
+
+
+def neighbour(tx: Tx, actor: Actor, user_id: int | None, username: str | None) -> Account:
+    """An active account that the actor may share with: of the same group, or none of both; anybody for who reaches all.
+
+    NotFound for any other, so that nobody finds out by trying who else there is.
+    """
+    key = None if username is None else folded(username)
+    found = tx.one(q.active_account, Account, id=user_id, username_key=key)
+    if found is None or (actor.reach("users:read") != "all" and found.group_id != actor.who.group_id):
+        raise NotFound("No such user.")
+    return found
 
 
 def credentials(tx: Tx, identifier: str) -> Credentials | None:

@@ -6,12 +6,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.permissions import Grant
-from app.values import Id, Paging
+from app.values import LINE, Id, Paging
 
 Status = Literal["pending", "active", "inactive", "suspended"]
 _UNSEEN = r"\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe6b\ufeff\uff20"
 """Characters that are not seen, or that read as another: two that fold to @ among them."""
-LINE = r"^[^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
 
 Username = Annotated[
     str,
@@ -94,6 +93,12 @@ class PasswordPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     password: Password
 
 
+class GroupSet(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The group an account shall belong to; null: to none."""
+
+    group_id: Id | None
+
+
 class BatchDelete(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The accounts to delete, all or none."""
 
@@ -161,7 +166,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
 
 
-class Group(msgspec.Struct, frozen=True):
+class GroupOf(msgspec.Struct, frozen=True):
     """The group of an account."""
 
     id: int
@@ -170,14 +175,24 @@ class Group(msgspec.Struct, frozen=True):
     max_allowed_streams: int
 
 
+class CallLimits(msgspec.Struct, frozen=True):
+    """What the caller may ask within a minute, and what is left; `reset_s` is when some of it is free again."""
+
+    requests_per_minute: int
+    remaining: int
+    reset_s: int
+
+
 class Me(User, frozen=True, kw_only=True):
     """The caller: the account, what it may do now, and through which credential."""
 
-    group: Group | None
+    group: GroupOf | None
     permissions: tuple[Grant, ...]
     scopes: tuple[str, ...] | None
     token_id: int | None
     session_id: int | None
+    limits: CallLimits | None
+    """None: any number of calls is taken."""
 
 
 class Account(msgspec.Struct, frozen=True):
