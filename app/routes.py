@@ -1,9 +1,12 @@
 """The table of contents: every route of Purser, with its permission on its line. Nothing else."""
 
+from app.audit import routes as audit
 from app.auth import routes as auth
+from app.groups import routes as groups
 from app.packages import routes as packages
 from app.roles import routes as roles
 from app.system import routes as system
+from app.teams import routes as teams
 from app.tokens import routes as tokens
 from app.users import routes as users
 from app.web.access import under
@@ -19,7 +22,8 @@ ALIASES = {
 
 
 ROUTES = (
-    *under(API, packages.ROUTES, tokens.ROUTES, auth.ROUTES, users.ROUTES, roles.ROUTES, system.ROUTES),
+    *under(API, packages.ROUTES, tokens.ROUTES, auth.ROUTES, users.ROUTES, roles.ROUTES, groups.ROUTES, teams.ROUTES),
+    *under(API, audit.ROUTES, system.ROUTES),
     *system.ROOT_ROUTES,
 )
 """All route lines with their whole paths, in the order in which they are tried."""

@@ -55,3 +55,12 @@ DELETE FROM user_roles WHERE user_id = :user_id;
 
 -- name: add_further :exec
 INSERT INTO user_roles (user_id, role_id) VALUES (:user_id, :role_id);
+
+-- name: take_further :exec
+-- Takes one role beside the first from an account.
+DELETE FROM user_roles
+WHERE user_id = :user_id AND role_id IN (SELECT roles.id FROM roles WHERE roles.name = :name);
+
+-- name: scopes_of_token :one
+-- None when the account has no such token.
+SELECT scopes, expires_at, revoked_at FROM tokens WHERE id = :id AND user_id = :user_id;

@@ -238,6 +238,37 @@ def test_an_admin_with_a_group_stays_within_it_where_groups_matter() -> None:
     assert who.reach("roles:write") is who.reach("groups:write") is who.reach("*") is None
 
 
+@pytest.mark.parametrize(
+    ("role", "wanted", "inside", "outside"),
+    [
+        ("super_admin", "groups:delete", "all", "all"),
+        ("super_admin", "system:admin", "all", "all"),
+        ("admin", "groups:read", "all", "all"),
+        ("admin", "groups:write", None, None),
+        ("admin", "teams:admin", "group", "all"),
+        ("admin", "audit:read", "group", "all"),
+        ("admin", "users:admin", "group", "all"),
+        ("admin", "system:read", "all", "all"),
+        ("admin", "system:write", None, None),
+        ("user", "groups:read", None, None),
+        ("user", "teams:delete", "own", "own"),
+        ("user", "teams:admin", None, None),
+        ("user", "audit:read", None, None),
+        ("user", "users:admin", None, None),
+        ("user", "tokens:read", "own", "own"),
+        ("guest", "teams:read", None, None),
+        ("guest", "audit:read", None, None),
+        ("guest", "tokens:read", None, None),
+    ],
+)
+def test_groups_teams_and_the_trail_are_reached_as_it_is_written(
+    role: str, wanted: str, inside: str | None, outside: str | None
+) -> None:
+    """With a group and without one."""
+    found = (Permissions(standing(role, granted(role), grouped=grouped)).reach(wanted) for grouped in (True, False))
+    assert tuple(found) == (inside, outside)
+
+
 @pytest.mark.parametrize("role", ["super_admin", "user", "guest", "a role of ones own"])
 @pytest.mark.parametrize("grouped", [True, False])
 def test_a_group_changes_nothing_for_any_other_role(role: str, grouped: bool) -> None:

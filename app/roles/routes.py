@@ -1,11 +1,13 @@
-"""Roles and permissions over HTTP: /api/v1/roles, /api/v1/permissions, /api/v1/users/{id}/roles."""
+"""Roles and permissions over HTTP: /api/v1/roles, /permissions, /authz/explain, /users/{id}/roles."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.roles import service
+from app.roles import authorization, service
 from app.roles.structs import (
+    Explanation,
     PermissionShown,
+    Question,
     Role,
     RoleCreate,
     RolePatch,
@@ -26,7 +28,7 @@ from app.web.access import (
     location,
     route,
 )
-from app.web.codec import body, respond
+from app.web.codec import body, query, respond
 from app.web.paging import Paging, numbered
 
 
@@ -87,9 +89,14 @@ async def permissions(request: Request) -> Response:
     return respond([_shown(name, named[name]) for name in sorted(named)])
 
 
+async def explain(request: Request) -> Response:
+    asked = query(request, Question)
+    return respond(await database(request).read(authorization.explain, actor(request), asked))
+
+
 def _shown(name: str, routes: list[RouteOf]) -> PermissionShown:
     resource, _, action = name.partition(":")
-    return PermissionShown(name, resource, action, tuple(routes))
+    return PermissionShown(name, resource, action or "*", tuple(routes))
 
 
 ROUTES = (
@@ -103,4 +110,5 @@ ROUTES = (
     ),
     route("PUT", "/users/{id}/roles", assign, "users:admin", reach="group", body=UserRoles, answer=RolesSet),
     route("GET", "/permissions", permissions, "roles:read", reach="all", answer=list[PermissionShown]),
+    route("GET", "/authz/explain", explain, "users:admin", reach="group", query=Question, answer=Explanation),
 )

@@ -9,7 +9,7 @@ from app.audit import service as audit
 from app.db import Tx, load
 from app.db.rows import to_json
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
-from app.permissions import ADMIN, STANDING, SUPER_ADMIN, Grant, normalise
+from app.permissions import ADMIN, STANDING, SUPER_ADMIN, USER, Grant, normalise
 from app.roles.structs import GrantIn, Role, RoleCreate, RolePatch, RoleRow, RolesSet, shown
 from app.users import service as users
 
@@ -133,6 +133,12 @@ def assign(tx: Tx, actor: Actor, user_id: int, names: Sequence[str], revision: i
     tx.exec_many(q.add_further, [{"user_id": user_id, "role_id": row.id} for row in further])
     audit.record(tx, actor, "users.set_roles", f"users/{user_id}")
     return RolesSet(user_id, first.name, (first.name, *(row.name for row in further)))
+
+
+def take_admin(tx: Tx, user_id: int) -> None:
+    """Makes an account whose first role is `admin` a `user`, and ends its sessions."""
+    users.set_role(tx, user_id, USER)
+    tx.exec(q.take_further, user_id=user_id, name=USER)
 
 
 def _named(tx: Tx, index: int, name: str) -> RoleRow:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.permissions import Grant, Reach
+from app.values import Id, OneLine
 
 RoleName = Annotated[
     str,
@@ -15,9 +16,6 @@ RoleName = Annotated[
         pattern=r"^[a-z][a-z0-9_-]*$(?!\n)",
         description="lower-case letters, digits, _ and -, a letter first",
     ),
-]
-Label = Annotated[
-    str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)", description="one line of text")
 ]
 Description = Annotated[str, Meta(max_length=1000)]
 
@@ -36,7 +34,7 @@ class RoleCreate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     """A new role; the label is the name when none is given."""
 
     name: RoleName
-    label: Label | None = None
+    label: OneLine | None = None
     description: Description = ""
     permissions: Grants = []
 
@@ -44,7 +42,7 @@ class RoleCreate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
 class RolePatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """How a role is called and what is said of it."""
 
-    label: Label | UnsetType = UNSET
+    label: OneLine | UnsetType = UNSET
     description: Description | UnsetType = UNSET
 
 
@@ -113,6 +111,47 @@ class RolesSet(msgspec.Struct, frozen=True):
     user_id: int
     role: str
     roles: tuple[str, ...]
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Whether an account, or one of its access tokens, may do something."""
+
+    user_id: Id
+    permission: Annotated[str, Meta(min_length=1, max_length=50)]
+    token_id: Id | None = None
+
+
+class Granting(msgspec.Struct, frozen=True):
+    """A role that grants what is asked for, by this permission and with this reach."""
+
+    role: str
+    permission: str
+    reach: Reach
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may do what, and why, or why not. `missing` is empty where it is allowed."""
+
+    user_id: int
+    username: str
+    token_id: int | None
+    permission: str
+    """In its normal spelling."""
+    allowed: bool
+    reach: Reach | None
+    """How far; None where it is not allowed."""
+    roles: list[Granting]
+    scopes: list[str] | None
+    """Those of the token that cover it; None without a token."""
+    missing: list[str]
+
+
+class TokenScopes(msgspec.Struct, frozen=True):
+    """What of an access token decides what it may do."""
+
+    scopes: tuple[str, ...]
+    expires_at: str | None
+    revoked_at: str | None
 
 
 def shown(row: RoleRow) -> Role:
