@@ -1,6 +1,7 @@
-"""What `pkgctl` does to the database itself, without the service; refused while the service holds the file."""
+"""What `pkgctl` does without the service: to the database, unless the service holds it, and reading the outbox."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
@@ -9,12 +10,13 @@ import msgspec
 
 from app.audit import service as audit
 from app.config import Config
-from app.datadir import open_database, prepare, secret_key
+from app.datadir import OUTBOX, open_database, prepare, secret_key
 from app.db import Database, Tx
 from app.db.database import DatabaseInUse
 from app.db.files import pending_migrations
 from app.db.sqlite import SqliteDatabase
 from app.errors import StartError, Unauthorized
+from app.mail import Stored, stored
 from app.passwords import Passwords, check
 from app.tokens import service as tokens
 from app.tokens.structs import TokenCreate
@@ -111,6 +113,16 @@ def _set_password(tx: Tx, account: Credentials, password_hash: str) -> None:
     actor = users.acting(tx, users.first_super_admin(tx))
     users.set_password(tx, account.id, password_hash, account.password_hash)
     audit.record(tx, actor, "users.reset_password", f"users/{account.id}")
+
+
+def outbox(config: Config) -> list[Stored]:
+    """The messages that wait in the outbox, the oldest first; beside the service too, since they are only files."""
+    folder = config.data_dir / OUTBOX
+    try:
+        os.listdir(folder)  # a folder that cannot be read is no empty one
+        return stored(folder)
+    except OSError as error:
+        raise OfflineError(f"The outbox cannot be read: {error.filename or folder}: {error.strerror}") from None
 
 
 def _unheard(_: Path) -> None:

@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
@@ -376,6 +376,7 @@ def test_a_refusal_names_the_fields_at_fault(pkgctl: Pkgctl, server: Server) -> 
         (Reply(b"", 503), "503 Service Unavailable"),
         (Reply(b"[" * 100_000, 500), "500 Internal Server Error"),
         (Reply(b'{"title": 3}', 418), "418 I'm a Teapot"),
+        (Reply(b"", 429, {"Retry-After": "30"}), "429 Too Many Requests (try again in 30 s)"),
         (
             Reply(b"", 307, {"Location": "https://elsewhere/"}),
             "307 Temporary Redirect: it points to https://elsewhere/",
@@ -388,6 +389,24 @@ def test_a_refusal_that_is_no_problem_document_is_told_by_its_status(
     server.on("GET /packages/1", reply)
     assert pkgctl("show", "1") == (1, "", f"pkgctl: {told}\n")
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        (
+            "Too many wrong passwords; try again later.",
+            "Too many wrong passwords; try again later. (try again in 30 s)",
+        ),
+        ("60 a minute are taken; try again in 30 s.", "60 a minute are taken; try again in 30 s."),
+        ("130 s of silence are asked for.", "130 s of silence are asked for. (try again in 30 s)"),
+    ],
+)
+def test_when_to_come_back_is_told_once(pkgctl: Pkgctl, server: Server, detail: str, told: str) -> None:
+    refusal = problem(429, "Too Many Requests", detail, code="TOO_MANY_REQUESTS")
+    refusal.headers["Retry-After"] = "30"
+    server.on("GET /packages/1", refusal)
+    assert pkgctl("show", "1") == (1, "", f"pkgctl: Too Many Requests: {told}\n")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from app import __version__
-from app.cli import account, packages, roles, service, tokens, users
+from app.cli import account, audit, groups, outbox, packages, roles, service, teams, tokens, users
 from app.cli.call import Call
 from app.cli.options import everywhere
 from app.cli.outcomes import INTERRUPTED, Failure, Usage
@@ -51,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"pkgctl {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for group in (service, account, packages, users, roles, tokens):
-        group.add(commands)
+    for room in (service, account, packages, users, roles, groups, teams, tokens, audit, outbox):
+        room.add(commands)
     return whole
 
 

@@ -7,7 +7,7 @@ from app.cli.answers import Account, Me, SignedIn, read
 from app.cli.call import Call
 from app.cli.options import Commands, command, everywhere
 from app.cli.outcomes import OK, Failed, Failure, Unreachable, Usage
-from app.cli.passwords import add_file_option, password, typed_twice
+from app.cli.passwords import add_file_option, add_options, code, new_password, password, tell
 
 if TYPE_CHECKING:
     from app.cli.sessions import SessionFile
@@ -22,8 +22,17 @@ def add(commands: Commands) -> None:
     leaving.add_argument("--all", action="store_true", help="end all your sessions, on other machines too")
     command(commands, "whoami", whoami, "tell who you are, and through which credential")
     changing = command(commands, "passwd", passwd, "change your password; your other sessions end")
-    add_file_option(changing, "--old-password-file", "the present password")
-    add_file_option(changing, "--password-file", "the new password")
+    known = changing.add_mutually_exclusive_group()
+    add_file_option(known, "--old-password-file", "the present password")
+    known.add_argument(
+        "--code", action="store_true", help="give the code that `pkgctl forgot` had mailed instead of it"
+    )
+    add_file_option(changing, "--code-file", "that code; default typed, or a line of standard input")
+    add_options(changing)
+    forgetting = command(
+        commands, "forgot", forgot, "have a code mailed that sets a new password", parents=[everywhere(token=False)]
+    )
+    forgetting.add_argument("email", metavar="EMAIL", help="the account's e-mail address")
 
 
 def login(call: Call) -> int:
@@ -108,15 +117,40 @@ def whoami(call: Call) -> int:
     through = f"token {me.token_id}" if me.token_id is not None else f"session {me.session_id}"
     told: dict[str, object] = {"user": me.username, "id": me.id, "name": me.name, "email": me.email, "roles": me.roles}
     told |= {"group": (me.group or {}).get("name"), "through": through}
-    call.screen.fields(told if me.scopes is None else {**told, "scopes": me.scopes})
+    if me.scopes is not None:
+        told["scopes"] = me.scopes
+    if me.limits is not None:
+        told["limits"] = f"{me.limits.requests_per_minute} calls a minute, {me.limits.remaining} left"
+    call.screen.fields(told)
     return OK
 
 
 def passwd(call: Call) -> int:
-    """Changes the own password."""
+    """Changes the own password; with a code also the password of who cannot sign in."""
     asked = call.arguments
+    if asked.code or asked.code_file is not None:
+        if asked.old_password_file is not None:
+            raise Usage("A code takes the place of the present password: leave one of them out")
+        return _reset(call)
     old = password(call, "Present password:", asked.old_password_file, "--old-password-file")
-    new = typed_twice(call, asked.password_file, "--password-file")
-    answer = call.client().send("POST", "/auth/change-password", body={"old_password": old, "new_password": new})
-    call.print_answer(answer.content, "Success: Changed your password; your other sessions have ended")
+    new = new_password(call)
+    answer = call.client().send("POST", "/auth/change-password", body={"old_password": old, "new_password": new.text})
+    tell(call, answer.content, "Success: Changed your password; your other sessions have ended", new)
+    return OK
+
+
+def _reset(call: Call) -> int:
+    """Sets a password by a code; whoever holds it needs no session and no token, and neither is sent."""
+    body = {"token": code(call, call.arguments.code_file)}
+    new = new_password(call)
+    answer = call.client(anonymous=True).send("POST", "/auth/reset-password", body={**body, "password": new.text})
+    tell(call, answer.content, "Success: Set your password; all your sessions have ended", new)
+    return OK
+
+
+def forgot(call: Call) -> int:
+    """Has a code mailed. The service tells nobody whether there is such an account, and so neither do we."""
+    answer = call.client(anonymous=True).send("POST", "/auth/forgot-password", body={"email": call.arguments.email})
+    told = "If there is such an account, a letter is on its way; its code sets a new password: pkgctl passwd --code"
+    call.print_answer(answer.content, told)
     return OK

@@ -102,8 +102,15 @@ class Account(msgspec.Struct, frozen=True):
     roles: list[str]
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """How many calls are taken of the caller."""
+
+    requests_per_minute: int
+    remaining: int
+
+
 class Me(Account, frozen=True):
-    """The caller, and the credential that it came with."""
+    """The caller, and the credential that it came with. `limits` None: any number of calls is taken."""
 
     name: str = ""
     email: str | None = None
@@ -111,6 +118,7 @@ class Me(Account, frozen=True):
     scopes: list[str] | None = None
     token_id: int | None = None
     session_id: int | None = None
+    limits: Limits | None = None
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -133,3 +141,71 @@ class Token(msgspec.Struct, frozen=True):
 
     id: int
     allowed_ips: list[str] | None
+
+
+class Logs(msgspec.Struct, frozen=True):
+    """A page of the calls with a token, each as the service wrote it."""
+
+    logs: list[msgspec.Raw]
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a group or a team."""
+
+    id: int
+    name: str
+
+
+class TeamMembers(msgspec.Struct, frozen=True):
+    """Who is in a team."""
+
+    members: list[dict[str, object]]
+
+
+class Granting(Grant, frozen=True):
+    """A role that grants what was asked for."""
+
+    role: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Whether somebody may do something, and why, or why not. `scopes` are those of the token that was asked about."""
+
+    username: str
+    permission: str
+    allowed: bool
+    missing: list[str]
+    roles: list[Granting]
+    reach: str | None = None
+    token_id: int | None = None
+    scopes: list[str] | None = None
+
+
+class Mail(msgspec.Struct, frozen=True):
+    """A message in the outbox."""
+
+    to: str
+    subject: str
+    text: str
+    expires_at: str
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a row of the audit trail."""
+
+    id: int
+    at: str
+    authorized: bool
+    request_id: str | None = None
+    actor_id: int | None = None
+    actor_name: str | None = None
+    token_id: int | None = None
+    session_id: int | None = None
+    ip: str | None = None
+    method: str | None = None
+    path: str | None = None
+    route: str | None = None
+    status: int | None = None
+    reason: str | None = None
+    action: str | None = None
+    target: str | None = None

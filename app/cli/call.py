@@ -70,13 +70,13 @@ class Call:
 
         return Session(file, key, kept[key], refresh) if key in kept else None
 
-    def client(self, timeout_s: float | None = None, anonymous: bool = False) -> "Client":
+    def client(self, timeout_s: float | None = None, anonymous: bool = False, label: str | None = None) -> "Client":
         """Returns a client of the service with the token that was given, else with the session."""
         from app.cli.client import TIMEOUT_S, Client  # `pkgctl serve` stays without http.client and its 4 MiB
 
         token = None if anonymous else self.token
         session = self.session() if token is None and not anonymous else None
-        return Client(self.url, token, timeout_s or TIMEOUT_S, session)
+        return Client(self.url, token, timeout_s or TIMEOUT_S, session, label)
 
     def confirm(self, question: str, option: str) -> None:
         """Asks before what cannot be undone, unless `--yes` was said; Failed on any answer but yes."""

@@ -132,10 +132,18 @@ class Renewable(Protocol):
 
 
 class Client:
-    """Sends requests to one service on behalf of one token, of a session, or of nobody."""
+    """Sends requests to one service on behalf of one token, of a session, or of nobody.
+
+    `label` is the id that all its requests have; None: the service gives each its own.
+    """
 
     def __init__(
-        self, url: str, token: str | None = None, timeout_s: float = TIMEOUT_S, session: Renewable | None = None
+        self,
+        url: str,
+        token: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        session: Renewable | None = None,
+        label: str | None = None,
     ) -> None:
         self._address = Address.parse(url)
         self._timeout_s = timeout_s
@@ -143,6 +151,7 @@ class Client:
             raise Usage("The token is empty or holds a character that no token has")
         self._token = token
         self._session = session
+        self._label = label
 
     def send(self, method: str, path: str, query: Query | None = None, body: object = None) -> Answer:
         """Returns the answer to one request below `/api/v1`; raises Refused or Unreachable."""
@@ -155,16 +164,23 @@ class Client:
     def items(self, path: str, query: Query | None = None, limit: int | None = None) -> list[msgspec.Raw]:
         """Returns the items of a collection, page after page, at most `limit` of them, each as the server wrote it."""
         found: list[msgspec.Raw] = []
+        for page in self.pages(path, query):
+            found += page.decode(list[msgspec.Raw])
+            if limit is not None and len(found) >= limit:
+                break
+        return found[:limit]
+
+    def pages(self, path: str, query: Query | None = None) -> Iterator[Answer]:
+        """Yields the answers that are the pages of a list, asking for each as it is wanted."""
         target: str | None = self._target(path, query)
         seen = set[str]()
-        while target is not None and (limit is None or len(found) < limit):
+        while target is not None:
             if target in seen or len(seen) == PAGES_LIMIT:
                 raise NotPurser("the list has no end")
             seen.add(target)
             answer = self._send("GET", target, None)
-            found += answer.decode(list[msgspec.Raw])
             target = answer.next_target
-        return found[:limit]
+            yield answer
 
     @contextmanager
     def stream(
@@ -230,6 +246,8 @@ class Client:
         headers = {"Accept": "*/*", "User-Agent": f"pkgctl/{__version__}", "Connection": "close"}
         if has_body:
             headers["Content-Type"] = "application/json"
+        if self._label is not None:
+            headers["X-Request-Id"] = self._label
         token = self._token if self._session is None else self._session.token()
         if token is not None:
             headers["Authorization"] = f"Token {token}"

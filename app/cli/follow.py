@@ -25,6 +25,34 @@ def logged(client: Client, package_id: int, attempt: int | None) -> Iterator[str
     yield decoder.decode(b"", final=True)
 
 
+class Patience:
+    """Bears with a service that restarts or asks for a pause, unless that lasts for `PATIENCE_S`."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    @property
+    def tried(self) -> bool:
+        """Whether the service has not been heard since something failed."""
+        return self._since is not None
+
+    def heard(self) -> None:
+        """The service is there."""
+        self._since = None
+
+    def endure(self, failure: Refused | Unreachable, pause_s: float) -> None:
+        """Waits for `pause_s`, or as the service asks; raises `failure` when that is no use, or has been too long."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        left_s = self._since + PATIENCE_S - now
+        passing = failure.status in _PASSING if isinstance(failure, Refused) else not isinstance(failure, NotPurser)
+        if not passing or left_s <= 0:
+            raise failure
+        asked_s = failure.retry_after_s if isinstance(failure, Refused) else None
+        time.sleep(min(pause_s if asked_s is None else max(asked_s, SHORTEST_RETRY_S), left_s))
+
+
 class Follower:
     """Reads a package's log as it is written, over as many connections as that takes.
 
@@ -39,14 +67,14 @@ class Follower:
         self._path = f"/packages/{package_id}"
         self._pinned = pinned
         self._status = "queued"
-        self._failing_since: float | None = None
+        self._patience = Patience()
         self._reader = EventReader(None if attempt is None else f"{attempt}.0.0")
         self._newlines = io.IncrementalNewlineDecoder(None, translate=True)  # CR LF may come in two events
 
     @property
     def state(self) -> str:
         """What the download is doing, in a word."""
-        return "reconnecting" if self._failing_since is not None else LIVE.get(self._status, self._status)
+        return "reconnecting" if self._patience.tried else LIVE.get(self._status, self._status)
 
     def texts(self) -> Iterator[str]:
         """Yields the log as it comes, and an empty text when there is news without any; raises when it cannot go on."""
@@ -55,7 +83,7 @@ class Follower:
                 yield from self._connection()
                 return
             except (Refused, Unreachable) as failure:
-                self._endure(failure)
+                self._patience.endure(failure, self._reader.retry_s)
 
     def _connection(self) -> Iterator[str]:
         """Yields what one connection brings; returns when nothing will follow, raises when it breaks off."""
@@ -74,7 +102,7 @@ class Follower:
 
     def _heard(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self._failing_since = None
+            self._patience.heard()
             yield piece
 
     def _text(self, event: Event) -> str:
@@ -96,7 +124,7 @@ class Follower:
         return self._newlines.decode("", final=True)
 
     def _end(self, reason: str) -> None:
-        """Returns when nothing will follow; otherwise raises, and `_endure` decides.
+        """Returns when nothing will follow; otherwise raises, and `Patience` decides.
 
         Asking for the package is refused where that is why, in the service's own words; and it renews a session whose
         access token has ended, with which the next connection goes on.
@@ -105,16 +133,3 @@ class Follower:
             self._client.get(self._path, Package)
         if reason != "finished":
             raise Unreachable(f"The service ended the stream: {reason}")
-
-    def _endure(self, failure: Refused | Unreachable) -> None:
-        """Waits until the service may be asked again; raises `failure` when that is no use, or has been too long."""
-        now = time.monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
-        left_s = self._failing_since + PATIENCE_S - now
-        passing = failure.status in _PASSING if isinstance(failure, Refused) else not isinstance(failure, NotPurser)
-        if not passing or left_s <= 0:
-            raise failure
-        asked_s = failure.retry_after_s if isinstance(failure, Refused) else None
-        pause_s = self._reader.retry_s if asked_s is None else max(asked_s, SHORTEST_RETRY_S)
-        time.sleep(min(pause_s, left_s))

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from app.cli.call import URL, Call
-from app.cli.outcomes import USAGE
+from app.cli.outcomes import USAGE, Usage
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run: TypeAlias = Callable[[Call], int]
 
 LIFETIMES = {"30d": 30, "90d": 90, "1y": 365, "never": 0}
 REACHES = ("own", "group", "all")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def everywhere(token: bool = True) -> argparse.ArgumentParser:
@@ -106,6 +107,25 @@ def seconds(word: str) -> int:
     return int(word)
 
 
+def whole(word: str) -> int:
+    """Returns a whole number from 0 on."""
+    if not re.fullmatch(r"[0-9]{1,9}", word):
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number")
+    return int(word)
+
+
+def instant(word: str) -> str:
+    """Returns the instant that `word` writes, or that lies `2h`, `30m` or `7d` back, as the API takes it."""
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,3})?Z", word, re.ASCII):
+        return word
+    back = re.fullmatch(r"([0-9]{1,8})([smhd])", word)
+    if back is None:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither an instant such as 2027-01-31T12:00:00Z nor 2h, 30m, 7d")
+    from app import values  # few calls need it
+
+    return values.instant(max(0.0, values.clock() - int(back[1]) * SECONDS[back[2]]))
+
+
 def lifetime(word: str) -> int:
     """Returns the days that `30d`, `90d`, `1y`, `never` or a number of days stand for; 0 for never."""
     if word in LIFETIMES:
@@ -121,3 +141,10 @@ def grant(word: str) -> dict[str, str]:
     if not permission or (equals and reach not in REACHES):
         raise argparse.ArgumentTypeError(f"{word!r} is no PERMISSION=REACH, REACH being one of {', '.join(REACHES)}")
     return {"permission": permission, "reach": reach or "own"}
+
+
+def changes(given: dict[str, object], options: str) -> dict[str, object]:
+    """Returns what is to change; Usage, naming the options, when that is nothing."""
+    if not given:
+        raise Usage(f"There is nothing to change: give {options}")
+    return given

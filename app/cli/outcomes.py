@@ -79,4 +79,10 @@ class Refused(Failure):
 
     def lines(self) -> list[str]:
         named = [f"{field}: {message}" for field, message in self.errors]
-        return [str(self), *(f"  {line}" for line in named if line != self.detail)]
+        return [self._told(), *(f"  {line}" for line in named if line != self.detail)]
+
+    def _told(self) -> str:
+        """Why not, and when to come back, where the service did not put that into words."""
+        if self.retry_after_s is None or f" {self.retry_after_s:.0f} s" in self.detail:
+            return str(self)
+        return f"{self} (try again in {self.retry_after_s:.0f} s)"

@@ -93,6 +93,10 @@ class Screen:
         self._write(self._out, _lines(text))
         self.flush()
 
+    def sheet(self, text: str) -> None:
+        """Writes text that is meant for programs to stdout as it is, unless a terminal would act upon it."""
+        self._write(self._out, _lines(text, keep="\t\r") if self._out.isatty() else text, flush=True)
+
     def json(self, document: bytes) -> None:
         """Writes a JSON document to stdout; nothing when the answer was empty."""
         if document:
@@ -100,10 +104,7 @@ class Screen:
 
     def table(self, items: Sequence[Item], columns: Columns) -> None:
         """Writes aligned columns under their headings."""
-        rows = [list(columns), *([cell(item, field) for field in columns.values()] for item in items)]
-        widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
-        for row in rows:
-            self.line("  ".join(map(str.ljust, row, widths)).rstrip())
+        Table(self, columns).add(items)
 
     def fields(self, item: Item) -> None:
         """Writes one line per field, values aligned."""
@@ -175,6 +176,31 @@ class Screen:
             raise Failed(f"Cannot write the output: {error.strerror}") from None
 
 
+class Table:
+    """Aligned columns under their headings, whose rows may come by and by.
+
+    A column is as wide as the widest of its cells so far; one that is wider than `most` makes the others no wider.
+    """
+
+    def __init__(self, screen: Screen, columns: Columns, most: int | None = None) -> None:
+        self._screen = screen
+        self._columns = columns
+        self._most = most
+        self._widths: list[int] = []
+
+    def add(self, items: Sequence[Item]) -> None:
+        """Writes rows, the first ones beneath the headings."""
+        rows = [[cell(item, field) for field in self._columns.values()] for item in items]
+        if not self._widths:
+            rows.insert(0, list(self._columns))
+            self._widths = [0] * len(self._columns)
+        for at in range(len(self._columns)):
+            widths = [len(row[at]) for row in rows if self._most is None or len(row[at]) <= self._most]
+            self._widths[at] = max([self._widths[at], *widths])
+        for row in rows:
+            self._screen.line("  ".join(map(str.ljust, row, self._widths)).rstrip())
+
+
 class Write(Protocol):
     """Writes text to a stream, errors told as failures of the call."""
 
@@ -243,5 +269,5 @@ class Progress:
             return 80
 
 
-def _lines(text: str) -> str:
-    return "\n".join(plain(line, keep="\t") for line in text.split("\n"))
+def _lines(text: str, keep: str = "\t") -> str:
+    return "\n".join(plain(line, keep) for line in text.split("\n"))

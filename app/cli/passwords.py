@@ -1,4 +1,4 @@
-"""Where pkgctl takes passwords from: a terminal, without echo, or the first line of a file. Never the command line."""
+"""Where pkgctl takes passwords and codes from: a terminal, without echo, or a file. Never the command line."""
 
 import argparse
 from typing import NamedTuple
@@ -51,14 +51,23 @@ def typed_twice(call: Call, path: str | None, option: str) -> str:
 def password(call: Call, question: str, path: str | None, option: str = "--password-file") -> str:
     """A password from the file, else typed at the terminal; Usage where there is none."""
     if path is not None:
-        return _first_line(call, path)
+        return _first_line(call, path, "password")
     typed = call.screen.ask_secretly(question)
     if typed is None:
         raise Usage(f"There is no terminal to type a password at: give {option}")
-    return _checked(typed, "What was typed")
+    return _checked(typed, "What was typed", "password")
 
 
-def _first_line(call: Call, path: str) -> str:
+def code(call: Call, path: str | None) -> str:
+    """The code of a letter, from the file, else typed, else through a pipe; without the spaces it was copied with."""
+    typed = None if path is not None else call.screen.ask_secretly("Code:")
+    found = _first_line(call, path or "-", "code") if typed is None else _checked(typed, "What was typed", "code")
+    if not found.strip():
+        raise Usage("The code is nothing but spaces")
+    return found.strip()
+
+
+def _first_line(call: Call, path: str, kind: str) -> str:
     """The first line without its end, and nothing else taken off it; what it holds is in no error."""
     what = "Standard input" if path == "-" else path
     try:
@@ -72,13 +81,13 @@ def _first_line(call: Call, path: str) -> str:
     except ValueError:  # of which UnicodeDecodeError is one, and a path with a NUL another
         raise Usage(f"{what} is not text") from None
     if len(line) == _LONGEST_BYTES:
-        raise Usage(f"{what}: the first line is too long for a password")
-    return _checked(line.removesuffix("\n").removesuffix("\r"), what)
+        raise Usage(f"{what}: the first line is too long for a {kind}")
+    return _checked(line.removesuffix("\n").removesuffix("\r"), what, kind)
 
 
-def _checked(text: str, what: str) -> str:
+def _checked(text: str, what: str, kind: str) -> str:
     if not text:
-        raise Usage(f"{what} holds no password")
+        raise Usage(f"{what} holds no {kind}")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise Usage(f"{what} is not text")
     return text

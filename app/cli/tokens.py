@@ -1,8 +1,10 @@
 """The commands about access tokens."""
 
-from app.cli.answers import Created, Token, read
+import msgspec
+
+from app.cli.answers import Created, Logs, Token, read
 from app.cli.call import Call
-from app.cli.options import Commands, about_one, command, group, identifier, lifetime, seconds, words
+from app.cli.options import Commands, about_one, command, group, identifier, lifetime, positive, seconds, words
 from app.cli.outcomes import OK
 from app.cli.service import offline_token
 
@@ -15,8 +17,17 @@ LIST = {
     "EXPIRES": "expires_at",
     "LAST USED": "last_used_at",
 }
+LOGS = {
+    "TIME": "timestamp",
+    "ADDRESS": "ip",
+    "METHOD": "method",
+    "PATH": "endpoint",
+    "STATUS": "status_code",
+    "REASON": "reason",
+}
 LIST_OF_ALL = {"ID": "id", "USER": "user_id"} | LIST
 DAYS = 90
+NEWEST = 50
 ID = "the token's id, as `pkgctl tokens list` shows it"
 
 
@@ -38,6 +49,8 @@ def add(commands: Commands) -> None:
         "--allowed-ips", type=words, metavar="A,B", help="the addresses or networks it may be used from; default any"
     )
     creating.add_argument("--offline", action="store_true", help="for a lost token: the service must be stopped")
+    reading = about_one(actions, "logs", logs, "list the newest calls with a token, the last one at the end", ID)
+    reading.add_argument("-n", type=positive, metavar="N", default=NEWEST, help=f"so many; default {NEWEST}")
     renewing = about_one(actions, "regenerate", regenerate, "give a token a new secret and print it, this once", ID)
     renewing.add_argument(
         "--grace", type=seconds, metavar="SECONDS", help="so long the old secret goes on working; default 0"
@@ -75,6 +88,24 @@ def create(call: Call) -> int:
     }
     body = {field: value for field, value in wanted.items() if value is not None}
     return _tell(call, call.client().send("POST", "/tokens", body=body or None).content)
+
+
+def logs(call: Call) -> int:
+    """Lists the newest calls with a token, the oldest of them first."""
+    count = call.arguments.n
+    told: dict[str, object] = {}
+    found: list[msgspec.Raw] = []
+    for page in call.client().pages(f"{_path(call)}/logs", {"limit": min(count, 1000)}):
+        told = told or page.decode(dict[str, object])
+        found += page.decode(Logs).logs
+        if len(found) >= count:
+            break
+    found = found[:count][::-1]
+    if call.as_json:
+        call.screen.json(msgspec.json.encode({**told, "logs": found}))
+    else:
+        call.print_list(found, LOGS, "No calls.")
+    return OK
 
 
 def regenerate(call: Call) -> int:

@@ -1,9 +1,11 @@
 """The commands about other people's accounts."""
 
-from app.cli.answers import Account
+import argparse
+
+from app.cli.answers import Account, Explanation
 from app.cli.call import Call
 from app.cli.options import Commands, about_one, command, group, identifier
-from app.cli.outcomes import OK
+from app.cli.outcomes import OK, REFUSED
 from app.cli.passwords import add_options, new_password, tell
 from app.cli.service import offline, opened
 
@@ -39,6 +41,14 @@ def add(commands: Commands) -> None:
     )
     about_one(actions, "set-status", set_status, "activate, deactivate or suspend an account", ID).add_argument(
         "status", metavar="STATUS", help="pending, active, inactive or suspended"
+    )
+    about_one(actions, "set-group", set_group, "put an account into a group, or take it out", ID).add_argument(
+        "group_id", metavar="GROUP", type=_group, help="the group's id, as `pkgctl groups` shows it, or none"
+    )
+    explaining = about_one(actions, "explain", explain, "tell whether somebody may do something, and why", ID)
+    explaining.add_argument("permission", metavar="PERMISSION", help="such as packages:build")
+    explaining.add_argument(
+        "--token-id", type=identifier, metavar="ID", help="through this token of theirs, not in person"
     )
     resetting = about_one(actions, "reset-password", reset_password, "set an account's password", ID)
     add_options(resetting)
@@ -90,6 +100,49 @@ def set_status(call: Call) -> int:
     answer = call.client().send("PATCH", f"{_path(call)}/status", body={"status": status})
     call.print_answer(answer.content, f"Success: User {call.arguments.id} is now {status}")
     return OK
+
+
+def _group(word: str) -> int | None:
+    """The group that a word names; None for none."""
+    try:
+        return None if word == "none" else identifier(word)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither an id nor none") from None
+
+
+def set_group(call: Call) -> int:
+    """Puts an account into a group, or into none."""
+    group_id: int | None = call.arguments.group_id
+    answer = call.client().send("PUT", f"{_path(call)}/group", body={"group_id": group_id})
+    where = "no group" if group_id is None else f"group {group_id}"
+    call.print_answer(answer.content, f"Success: User {call.arguments.id} belongs to {where}")
+    return OK
+
+
+def explain(call: Call) -> int:
+    """Says yes or no, and why; the exit code says it too."""
+    asked = call.arguments
+    query = {"user_id": asked.id, "permission": asked.permission, "token_id": asked.token_id}
+    answer = call.client().send("GET", "/authz/explain", query)
+    why = answer.decode(Explanation)
+    if call.as_json:
+        call.screen.json(answer.content)
+    else:
+        _say(call, why)
+    return OK if why.allowed else REFUSED
+
+
+def _say(call: Call, why: Explanation) -> None:
+    who = why.username if why.token_id is None else f"{why.username} with token {why.token_id}"
+    if not why.allowed:
+        call.screen.line(f"no: {who} may not {why.permission}")
+        reasons = why.missing
+    else:
+        call.screen.line(f"yes: {who} may {why.permission}, reach {why.reach}")
+        reasons = [f"The role {role.role} grants {role.permission}={role.reach}." for role in why.roles]
+        reasons += [f"The token has the scope {scope}." for scope in why.scopes or ()]
+    for reason in reasons:
+        call.screen.line(f"  {reason}")
 
 
 def reset_password(call: Call) -> int:
