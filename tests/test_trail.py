@@ -184,6 +184,22 @@ def test_unknown_tokens_leave_at_most_60_rows_a_minute_from_one_address(
     assert len(flushed(client, app, config, "ip = '198.51.100.1'")) == attempt + 1
 
 
+def test_the_addresses_of_one_ipv6_network_leave_no_more_rows_than_one(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    own = client.headers.pop("authorization")
+    for attempt in range(5):
+        network, before, began = f"2001:db8:0:{attempt}", app.state.trail.uncounted, minute(client, app)
+        for number in range(70):
+            host = f"{network}:{number:x}::1"
+            ask(client, "GET", "/api/v1/packages", headers=[(b"authorization", b"Token pat_nonsense")], host=host)
+        if minute(client, app) == began:
+            break
+    client.headers["authorization"] = own
+    assert app.state.trail.uncounted == before + 10
+    assert len(flushed(client, app, config, "ip LIKE ?", f"{network}:%")) == 60
+
+
 def test_the_count_of_addresses_is_bounded(
     client: TestClient, app: Purser, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ from app.actor import Actor
 from app.audit import service
 from app.audit.structs import AuditFilter, Position, Record
 from app.errors import Invalid
-from app.web.access import actor, database, route, settled_trail
+from app.web.access import route
+from app.web.asked import actor, database, settled_trail
 from app.web.codec import Reply, query, respond
 from app.web.paging import position, turned
 

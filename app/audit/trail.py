@@ -8,7 +8,7 @@ from app.audit import service
 from app.audit.structs import Entry
 from app.db import Database
 from app.errors import PurserError
-from app.values import now, without_tokens
+from app.values import now, source_of, without_tokens
 
 log = logging.getLogger("purser.audit")
 
@@ -30,7 +30,8 @@ def storable(text: str) -> str:
 class Trail:
     """The batch in memory. `lost` counts rows dropped because the database took none for too long.
 
-    `uncounted` counts calls with unknown credentials beyond 60 a minute from one address: they leave no row.
+    `uncounted` counts calls with unknown credentials beyond 60 a minute from one address, of IPv6 one /64 network: they
+    leave no row.
     """
 
     def __init__(self, database: Database) -> None:
@@ -89,14 +90,14 @@ class Trail:
             self._timer = self._loop.call_later(FLUSH_S, self._send)
 
     def _worth_a_row(self, ip: str) -> bool:
-        minute = int(self._loop.time() // 60)
+        source, minute = source_of(ip), int(self._loop.time() // 60)
         if minute != self._minute:
             self._minute = minute
             self._unknown.clear()
-        seen = self._unknown.get(ip, 0)
+        seen = self._unknown.get(source, 0)
         if seen >= UNKNOWN_PER_MINUTE or (seen == 0 and len(self._unknown) >= MOST_ADDRESSES):
             return False
-        self._unknown[ip] = seen + 1
+        self._unknown[source] = seen + 1
         return True
 
     @property

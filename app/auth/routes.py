@@ -25,7 +25,8 @@ from app.auth.structs import (
 )
 from app.errors import Invalid, PurserError
 from app.passwords import check, outdated
-from app.web.access import PUBLIC, SIGNED_IN, actor, caller, credential, database, item, passwords, route
+from app.web.access import PUBLIC, SIGNED_IN, route
+from app.web.asked import actor, caller, credential, database, item, passwords
 from app.web.codec import Header, Reply, body, form, respond
 from app.web.paging import Paging, numbered
 from app.web.problems import STATUSES, refusal_headers

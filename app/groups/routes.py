@@ -5,7 +5,8 @@ from starlette.responses import Response
 
 from app.groups import service
 from app.groups.structs import Group, GroupCreate, GroupPatch
-from app.web.access import actor, database, etag, if_match, item, location, route
+from app.web.access import route
+from app.web.asked import actor, database, etag, if_match, item, location
 from app.web.codec import body, respond
 from app.web.paging import Paging, numbered
 

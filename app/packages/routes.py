@@ -21,7 +21,8 @@ from app.packages.structs import (
     shown,
 )
 from app.packages.switching import Switching
-from app.web.access import actor, database, etag, if_match, item, location, route
+from app.web.access import route
+from app.web.asked import actor, database, etag, if_match, item, location
 from app.web.codec import Reply, body, query, respond
 from app.web.paging import Paging, listing, numbered, position
 from app.web.ranges import file_part, requested

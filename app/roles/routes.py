@@ -16,18 +16,8 @@ from app.roles.structs import (
     RouteOf,
     UserRoles,
 )
-from app.web.access import (
-    PUBLIC,
-    SIGNED_IN,
-    Guarded,
-    actor,
-    database,
-    etag,
-    if_match,
-    item,
-    location,
-    route,
-)
+from app.web.access import PUBLIC, SIGNED_IN, Guarded, route
+from app.web.asked import actor, database, etag, if_match, item, location
 from app.web.codec import body, query, respond
 from app.web.paging import Paging, numbered
 

@@ -9,7 +9,8 @@ from app import __version__
 from app.mail import Stored
 from app.system import service
 from app.system.structs import Health, Hello, Readiness, Version
-from app.web.access import PUBLIC, SIGNED_IN, database, route
+from app.web.access import PUBLIC, SIGNED_IN, route
+from app.web.asked import database
 from app.web.codec import respond
 
 

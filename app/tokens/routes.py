@@ -5,7 +5,8 @@ from starlette.responses import Response
 
 from app.tokens import service
 from app.tokens.structs import AllowedIps, Logs, NewToken, Regenerate, Token, TokenCreate, TokenFilter
-from app.web.access import actor, credential, database, is_local, item, location, route, settled_trail
+from app.web.access import route
+from app.web.asked import actor, credential, database, is_local, item, location, settled_trail
 from app.web.codec import body, query, respond
 from app.web.paging import Paging, listing, position, turned
 

@@ -18,9 +18,8 @@ from app.users.structs import (
     UserFilter,
     UserPatch,
 )
-from app.web.access import (
-    PUBLIC,
-    SIGNED_IN,
+from app.web.access import PUBLIC, SIGNED_IN, route
+from app.web.asked import (
     actor,
     caller,
     credential,
@@ -32,7 +31,6 @@ from app.web.access import (
     location,
     passwords,
     quota,
-    route,
 )
 from app.web.codec import body, query, respond
 from app.web.paging import listing, position
