@@ -56,7 +56,7 @@ def parsed(path: Path) -> EmailMessage:
 
 def to(house: Office, address: str) -> list[Path]:
     """The files of letters to this address."""
-    return [path for path in files(house) if str(parsed(path)["To"]) == address]
+    return [path for path in sorted(folder(house).glob("*.eml")) if str(parsed(path)["To"]) == address]
 
 
 def with_address(house: Office, address: str) -> Person:
