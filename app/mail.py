@@ -108,14 +108,14 @@ def stored(folder: Path) -> list[Stored]:
     found = []
     for path in folder.glob("*.eml"):
         try:
-            parsed = message_from_bytes(path.read_bytes(), policy=policy.default.clone(utf8=True))
+            content = path.read_bytes()
+        except FileNotFoundError:  # just removed
+            continue
+        try:
+            parsed = message_from_bytes(content, policy=policy.default.clone(utf8=True))
             dates = [parsedate_to_datetime(str(parsed[name])) for name in ("Date", "Expires")]
             words = {name: str(parsed[name]) for name in ("to", "subject")}
             words["text"] = str(parsed.get_content()).replace("\r\n", "\n")
-        except FileNotFoundError:  # just removed
-            continue
-        except OSError:
-            raise
         except Exception:  # none of ours: the library's parser raises whatever it stumbles over
             log.warning("a file in the outbox is no letter", extra={"path": str(path)})
             continue

@@ -70,8 +70,7 @@ class FrontDesk:
 
     async def about_to_change(self) -> None:
         """Sends the calls that have ended on their way into the trail, where they stand before the change."""
-        if self.trail.waiting:
-            await self.trail.begin()
+        await self.trail.begin()
 
     def seen(self, credential: Credential, who: Identity | None, status: int, refusal: PurserError | None) -> None:
         """Notes a call in the audit trail."""

@@ -237,6 +237,8 @@ LINE = r"^[^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
 """The pattern of text without a line break or another control character."""
 OneLine = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE, description="one line of text")]
 """What people call a thing."""
+Description = Annotated[str, msgspec.Meta(max_length=1000)]
+"""What people say of a thing."""
 
 Instant = Annotated[
     str,

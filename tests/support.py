@@ -123,6 +123,19 @@ def ask(
     return httpx2.Response(sent[0]["status"], headers=sent[0]["headers"], content=content)
 
 
+def call_meanwhile(
+    client: TestClient,
+    method: str,
+    path: str,
+    body: Sequence[bytes],
+    headers: dict[str, str],
+    happens: Callable[[], object],
+) -> httpx2.Response:
+    """A call whose caller is let in, and whose body arrives only when something else has happened."""
+    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return ask(client, method, path, headers=given, body=body, meanwhile=happens)
+
+
 class Clock:
     """The time as a test sets it: it stands still at `at`, the present at first."""
 

@@ -1,17 +1,15 @@
 """Who belongs to a group: moved by super admins, let go when the group is deleted, and nobody's reach grows by it."""
 
-from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any
 
 import httpx2
 import pytest
-from starlette.testclient import TestClient
 
 from tests.accounts import PASSWORD, Person, bearer, make_account, make_group, make_person, sign_in
 from tests.house import ENDED, House
-from tests.support import ask, refusal
+from tests.support import call_meanwhile, refusal
 from tests.test_roles import at_once
 
 USERS, GROUPS = "/api/v1/users", "/api/v1/groups"
@@ -58,14 +56,6 @@ def reached(house: House, headers: dict[str, str]) -> set[int]:
         return {house.client.get(f"{USERS}/me", headers=headers).json()["id"]}
     assert (answer.status_code, answer.links) == (200, {})
     return {user["id"] for user in answer.json()}
-
-
-def call_meanwhile(
-    client: TestClient, method: str, path: str, body: bytes, headers: dict[str, str], happens: Callable[[], object]
-) -> httpx2.Response:
-    """A call whose caller is let in, and whose body arrives only when something else has happened."""
-    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return ask(client, method, path, headers=given, body=[body], meanwhile=happens)
 
 
 def test_a_super_admin_moves_an_account_which_ends_its_sessions_and_no_token(house: House) -> None:
@@ -336,7 +326,7 @@ def test_an_account_that_is_made_while_its_makers_group_goes_belongs_to_none_tha
     email = f"new{next(_numbers)}@example.com"
     body = f'{{"email": "{email}", "name": "New", "password": "{PASSWORD}"}}'.encode()
     gone = partial(client.delete, f"{GROUPS}/{north}")
-    answer = call_meanwhile(client, "POST", USERS, body, nora.headers, gone)
+    answer = call_meanwhile(client, "POST", USERS, [body], nora.headers, gone)
     refusal(answer, answer.status_code)
     assert answer.status_code in (401, 403, 404, 409)
     assert house.rows("SELECT id FROM users WHERE email = ?", email) == []
@@ -346,6 +336,6 @@ def test_a_call_that_began_in_a_group_that_goes_meanwhile_reaches_nobody(house: 
     client, north = house.client, group(house)
     nora, una = member(house, "admin", group_id=north), make_account(house.config, north)
     gone = partial(client.delete, f"{GROUPS}/{north}")
-    answer = call_meanwhile(client, "PATCH", f"{USERS}/{una}/status", b'{"status": "suspended"}', nora.headers, gone)
+    answer = call_meanwhile(client, "PATCH", f"{USERS}/{una}/status", [b'{"status": "suspended"}'], nora.headers, gone)
     assert refusal(answer, 401, "UNAUTHORIZED")["detail"] == "Session ended"
     assert stored(house, una)["status"] == "active"

@@ -7,9 +7,10 @@ import pytest
 
 from tests.accounts import Person
 from tests.house import House
-from tests.support import ask, refusal
+from tests.support import call_meanwhile, refusal
 
 USERS = "/api/v1/users"
+ROLES = [b'{"roles": ["super_admin"]}']
 Meanwhile = Callable[[House, Person], object]
 
 
@@ -25,17 +26,10 @@ def sign_out(house: House, person: Person) -> None:
     assert house.post("logout", {"all": True}, person.headers).status_code == 200
 
 
-def call(
-    house: House, method: str, path: str, headers: dict[str, str], body: list[bytes], meanwhile: Callable[[], object]
-) -> httpx2.Response:
-    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return ask(house.client, method, path, headers=given, body=body, meanwhile=meanwhile)
-
-
 def make_super_admin(
-    house: House, una: Person, headers: dict[str, str], meanwhile: Callable[[], object]
+    house: House, una: Person, headers: dict[str, str], happens: Callable[[], object]
 ) -> httpx2.Response:
-    return call(house, "PUT", f"{USERS}/{una.id}/roles", headers, [b'{"roles": ["super_admin"]}'], meanwhile)
+    return call_meanwhile(house.client, "PUT", f"{USERS}/{una.id}/roles", ROLES, headers, happens)
 
 
 @pytest.mark.parametrize("meanwhile", [demote, suspend, sign_out], ids=lambda act: act.__name__)
@@ -56,7 +50,7 @@ def test_a_token_whose_owner_is_demoted_meanwhile_may_no_more_than_its_owner(hou
 @pytest.mark.parametrize("body", [[b"{}"], [b"", b"{", b"}"]])
 def test_a_route_that_takes_no_body_does_not_wait_for_one_in_trust(house: House, body: list[bytes]) -> None:
     sue, una = house.person("super_admin"), house.person()
-    answer = call(house, "DELETE", f"{USERS}/{una.id}", sue.headers, body, lambda: demote(house, sue))
+    answer = call_meanwhile(house.client, "DELETE", f"{USERS}/{una.id}", body, sue.headers, lambda: demote(house, sue))
     refusal(answer, 401, "UNAUTHORIZED")
     assert house.client.get(f"{USERS}/{una.id}").status_code == 200
 
@@ -64,12 +58,14 @@ def test_a_route_that_takes_no_body_does_not_wait_for_one_in_trust(house: House,
 def test_what_happens_to_others_meanwhile_is_no_reason_to_refuse(house: House) -> None:
     sue, una, otto = house.person("super_admin"), house.person(), house.person()
     body = [b'{"position": ', b'"Optician"}']
-    answer = call(house, "PATCH", f"{USERS}/{una.id}", sue.headers, body, lambda: suspend(house, otto))
+    answer = call_meanwhile(house.client, "PATCH", f"{USERS}/{una.id}", body, sue.headers, lambda: suspend(house, otto))
     assert (answer.status_code, answer.json()["position"]) == (200, "Optician")
 
 
 def test_a_public_route_asks_nobody_again(house: House) -> None:
     sue = house.person("super_admin")
     body = [b'{"refresh_token": "%s"}' % sue.pair["refresh_token"].encode()]
-    answer = call(house, "POST", "/api/v1/auth/refresh", sue.headers, body, lambda: suspend(house, house.person()))
+    answer = call_meanwhile(
+        house.client, "POST", "/api/v1/auth/refresh", body, sue.headers, lambda: suspend(house, house.person())
+    )
     assert answer.status_code == 200

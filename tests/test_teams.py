@@ -10,8 +10,8 @@ import pytest
 
 from tests.accounts import Person, bearer, make_account, make_group, make_person, sign_in
 from tests.house import House
-from tests.support import refusal
-from tests.test_group_members import call_meanwhile, move
+from tests.support import call_meanwhile, refusal
+from tests.test_group_members import move
 from tests.test_roles import at_once
 
 TEAMS, USERS = "/api/v1/teams", "/api/v1/users"
@@ -386,7 +386,7 @@ def test_a_team_that_is_made_while_its_makers_account_goes_is_none(house: House)
     una = member(house)
     before = house.rows("SELECT id FROM teams")
     gone = partial(house.client.delete, f"{USERS}/{una.id}")
-    answer = call_meanwhile(house.client, "POST", TEAMS, b'{"name": "Orphans"}', una.headers, gone)
+    answer = call_meanwhile(house.client, "POST", TEAMS, [b'{"name": "Orphans"}'], una.headers, gone)
     refusal(answer, answer.status_code)
     assert answer.status_code in (401, 403, 404, 409)
     assert house.rows("SELECT id FROM teams") == before

@@ -52,12 +52,10 @@ def page(tx: Tx, actor: Actor, wanted: AuditFilter, behind: Position | None, lim
     """Rows within reach that match: the newest first behind a position; with `after` in the order of writing."""
     if _out_of_reach(actor, wanted):
         return []
-    asked = _asked(actor, wanted) | {"limit": limit}
     if wanted.after is not None:
-        return _many(tx, q.after, asked | {"after": wanted.after if behind is None else behind[1]})
-    if behind is not None and behind[0] < str(asked["latest"]):
-        asked |= {"latest": behind[0], "before_id": behind[1]}
-    return _many(tx, _driven(actor, wanted)[0], asked)
+        begin = wanted.after if behind is None else behind[1]
+        return _many(tx, q.after, _asked(actor, wanted) | {"after": begin, "limit": limit})
+    return _many(tx, _driven(actor, wanted)[0], _asked(actor, wanted, behind) | {"limit": limit})
 
 
 @limit_s(READ_S)
@@ -107,21 +105,32 @@ def _reach(actor: Actor) -> Reach:
     return "own" if reach == "group" and actor.who.group_id is None else reach
 
 
-def _asked(actor: Actor, wanted: AuditFilter) -> dict[str, object]:
+def _asked(actor: Actor, wanted: AuditFilter, behind: Position | None = None) -> dict[str, object]:
     """The parameters that keep a statement to what is asked for and within reach."""
     reach = _reach(actor)
-    return {
+    if reach == "own":
+        wanted = msgspec.structs.replace(wanted, actor_id=actor.user_id)
+    within: dict[str, object] = {
         "everyone": reach == "all",
         "self_id": actor.user_id if reach == "own" else 0,
         "own_group_id": actor.who.group_id if reach == "group" else None,
-        "actor_id": actor.user_id if reach == "own" else wanted.actor_id,
+    }
+    return within | _filters(wanted, behind)
+
+
+def _filters(wanted: AuditFilter, behind: Position | None = None) -> dict[str, object]:
+    """The parameters of what is asked for, behind a position."""
+    latest = _bound("until", wanted.until, _LAST)
+    place = behind if behind is not None and behind[0] < latest else (latest, 0)
+    return {
+        "actor_id": wanted.actor_id,
         "token_id": wanted.token_id,
         "action": wanted.action,
         "target": wanted.target,
         "authorized": wanted.authorized,
         "since": _bound("since", wanted.since, EVER),
-        "latest": _bound("until", wanted.until, _LAST),
-        "before_id": 0,
+        "latest": place[0],
+        "before_id": place[1],
     }
 
 
@@ -132,26 +141,19 @@ def _bound(field: str, text: str | None, otherwise: str) -> str:
         raise Invalid.field(field, str(error)) from None
 
 
-@limit_s(READ_S)
+_ANYBODY: dict[str, object] = {"everyone": 1, "self_id": 0, "own_group_id": None}
+
+
 def page_of_token(tx: Tx, token_id: int, behind: Position | None, limit: int) -> list[Record]:
     """What was called with an access token, the newest first; for those who may see the token."""
-    place = {"latest": _LAST, "before_id": 0} if behind is None else {"latest": behind[0], "before_id": behind[1]}
-    return _many(tx, q.page_of_token, {**_ANYBODY, **place, "token_id": token_id, "limit": limit})
+    asked = _ANYBODY | _filters(AuditFilter(token_id=token_id), behind)
+    return _many(tx, q.page_of_token, asked | {"limit": limit})
 
 
-@limit_s(READ_S)
 def count_of_token(tx: Tx, token_id: int) -> int:
     """How many calls with an access token are told of."""
-    asked = {**_ANYBODY, "latest": _LAST, "before_id": 0, "token_id": token_id}
+    asked = _ANYBODY | _filters(AuditFilter(token_id=token_id))
     return tx.value(q.count_of_token, int, **_taken(q.count_of_token, asked)) or 0
-
-
-_ANYBODY: dict[str, object] = {
-    **dict.fromkeys(("actor_id", "action", "target", "authorized", "own_group_id")),
-    "everyone": 1,
-    "self_id": 0,
-    "since": EVER,
-}
 
 
 def newest(tx: Tx) -> Place | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from bisect import insort
 
 from app.actor import Call, Identity
 from app.audit import service
@@ -41,7 +42,7 @@ class Trail:
         self._loop = asyncio.get_running_loop()
         self._rows: list[Entry] = []
         self._held: list[tuple[int, list[Entry]]] = []
-        """Batches that the database refused, by their number."""
+        """Batches that the database refused, in the order of their numbers."""
         self._number = 0
         self._sending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -111,7 +112,6 @@ class Trail:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._held.sort(key=lambda batch: batch[0])
         rows = [row for _, batch in self._held for row in batch] + self._rows
         if rows:
             self._held, self._rows = [], []
@@ -132,9 +132,9 @@ class Trail:
 
     def _hold(self, number: int, rows: list[Entry]) -> None:
         """Keeps a batch that was refused; until the database is asked again nobody else asks it."""
-        self._held.append((number, rows))
+        insort(self._held, (number, rows), key=lambda batch: batch[0])
         self._bound()
-        if not self._closed and (self._timer is None or not self._resting):
+        if not self._closed and not self._resting:
             self._resting = True
             if self._timer is not None:
                 self._timer.cancel()
@@ -146,7 +146,6 @@ class Trail:
         if beyond <= 0:
             return
         self.lost += beyond
-        self._held.sort(key=lambda batch: batch[0])
         for rows in (*(batch for _, batch in self._held), self._rows):
             gone = min(beyond, len(rows))
             del rows[:gone]
@@ -154,8 +153,9 @@ class Trail:
 
     async def begin(self) -> None:
         """Sends what is gathered on its way, so that it stands before the change whose call is about to begin."""
-        self._send()
-        await asyncio.sleep(0)  # the task's turn: it queues its write
+        if self.waiting:
+            self._send()
+            await asyncio.sleep(0)  # the task's turn: it queues its write
 
     async def settle(self) -> None:
         """Returns when every call that has ended is written, or the database has refused it."""

@@ -4,7 +4,7 @@ import argparse
 
 from app.cli.answers import Named
 from app.cli.call import Call
-from app.cli.options import Commands, about_one, changes, command, group, whole
+from app.cli.options import Commands, about_one, changes, command, given, group, whole
 from app.cli.outcomes import OK
 
 LIST = {
@@ -77,7 +77,7 @@ def delete(call: Call) -> int:
 def _given(call: Call) -> dict[str, object]:
     asked = call.arguments
     wanted = {"name": asked.name, "uniform_number": asked.number, "max_allowed_streams": asked.max_streams}
-    return {field: value for field, value in wanted.items() if value is not None}
+    return given(wanted)
 
 
 def _path(call: Call) -> str:

@@ -143,8 +143,13 @@ def grant(word: str) -> dict[str, str]:
     return {"permission": permission, "reach": reach or "own"}
 
 
-def changes(given: dict[str, object], options: str) -> dict[str, object]:
+def given(wanted: dict[str, object]) -> dict[str, object]:
+    """Returns those of the fields that the caller gave."""
+    return {field: value for field, value in wanted.items() if value is not None}
+
+
+def changes(wanted: dict[str, object], options: str) -> dict[str, object]:
     """Returns what is to change; Usage, naming the options, when that is nothing."""
-    if not given:
+    if not wanted:
         raise Usage(f"There is nothing to change: give {options}")
-    return given
+    return wanted

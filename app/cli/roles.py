@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.answers import Role
 from app.cli.call import Call
-from app.cli.options import Commands, about_one, command, grant, group
+from app.cli.options import Commands, about_one, command, given, grant, group
 from app.cli.outcomes import OK
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def create(call: Call) -> int:
     """Makes a role; prints its id."""
     asked = call.arguments
     wanted = {"name": asked.name, "label": asked.label, "description": asked.description, "permissions": asked.grant}
-    body = {field: value for field, value in wanted.items() if value is not None}
+    body = given(wanted)
     answer = call.client().send("POST", "/roles", body=body)
     role = answer.decode(Role)
     call.print_answer(answer.content, f"Success: Created role {role.id}, {role.name}")

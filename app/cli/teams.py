@@ -2,7 +2,7 @@
 
 from app.cli.answers import Account, Named, TeamMembers
 from app.cli.call import Call
-from app.cli.options import Commands, about_one, changes, command, group, identifier
+from app.cli.options import Commands, about_one, changes, command, given, group, identifier
 from app.cli.outcomes import OK
 
 LIST = {"ID": "id", "NAME": "name", "OWNER": "owner_name", "MEMBERS": "member_count", "UPDATED": "updated_at"}
@@ -56,7 +56,7 @@ def show(call: Call) -> int:
 def create(call: Call) -> int:
     """Makes a team of the caller's; prints its id."""
     asked = call.arguments
-    answer = call.client().send("POST", "/teams", body=_named({"name": asked.name, "description": asked.description}))
+    answer = call.client().send("POST", "/teams", body=given({"name": asked.name, "description": asked.description}))
     made = answer.decode(Named)
     call.print_answer(answer.content, f"Success: Created team {made.id}, {made.name}")
     return OK
@@ -65,8 +65,8 @@ def create(call: Call) -> int:
 def update(call: Call) -> int:
     """Changes what is given of a team."""
     asked = call.arguments
-    given = _named({"name": asked.name, "description": asked.description, "owner_id": asked.owner})
-    answer = call.client().send("PATCH", _path(call), body=changes(given, "--name, --description or --owner"))
+    wanted = given({"name": asked.name, "description": asked.description, "owner_id": asked.owner})
+    answer = call.client().send("PATCH", _path(call), body=changes(wanted, "--name, --description or --owner"))
     call.print_answer(answer.content, f"Success: Updated team {asked.id}")
     return OK
 
@@ -107,10 +107,6 @@ def delete(call: Call) -> int:
     call.confirm(f"Delete team {number}? What was shared with it is no longer shared.", "teams delete")
     call.print_answer(call.client().send("DELETE", _path(call)).content, f"Success: Deleted team {number}")
     return OK
-
-
-def _named(wanted: dict[str, object]) -> dict[str, object]:
-    return {field: value for field, value in wanted.items() if value is not None}
 
 
 def _path(call: Call) -> str:

@@ -4,7 +4,7 @@ import msgspec
 
 from app.cli.answers import Created, Logs, Token, read
 from app.cli.call import Call
-from app.cli.options import Commands, about_one, command, group, identifier, lifetime, positive, seconds, words
+from app.cli.options import Commands, about_one, command, given, group, identifier, lifetime, positive, seconds, words
 from app.cli.outcomes import OK
 from app.cli.service import offline_token
 
@@ -86,7 +86,7 @@ def create(call: Call) -> int:
         "expires_in_days": asked.expires or None,
         "allowed_ips": asked.allowed_ips,
     }
-    body = {field: value for field, value in wanted.items() if value is not None}
+    body = given(wanted)
     return _tell(call, call.client().send("POST", "/tokens", body=body or None).content)
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from app.cli.answers import Account, Explanation
 from app.cli.call import Call
-from app.cli.options import Commands, about_one, command, group, identifier
+from app.cli.options import Commands, about_one, command, given, group, identifier
 from app.cli.outcomes import OK, REFUSED
 from app.cli.passwords import add_options, new_password, tell
 from app.cli.service import offline, opened
@@ -79,7 +79,7 @@ def create(call: Call) -> int:
     new = new_password(call)
     name = asked.name or asked.username or asked.email.partition("@")[0]
     wanted = {"email": asked.email, "username": asked.username, "name": name, "password": new.text}
-    body = {field: value for field, value in wanted.items() if value is not None}
+    body = given(wanted)
     answer = call.client().send("POST", "/users", body=body)
     account = answer.decode(Account)
     tell(call, answer.content, f"Success: Created user {account.id}, {account.username}", new)

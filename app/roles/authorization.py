@@ -3,7 +3,7 @@
 from app.actor import Actor
 from app.db import Tx, load
 from app.errors import Invalid, NotFound
-from app.permissions import ADMIN, NEEDS_GROUP, Permissions, includes, normalise
+from app.permissions import ADMIN, NEEDS_GROUP, Permissions, covers, includes, normalise
 from app.roles.structs import Explanation, Granting, Question, TokenScopes
 from app.users import service as users
 from app.users.structs import Account
@@ -23,7 +23,8 @@ def explain(tx: Tx, actor: Actor, asked: Question) -> Explanation:
     roles = users.roles_of(tx, who)
     grants = [grant for role in roles for grant in role.grants]
     missing = [*_of_account(who), *_of_token(tx, token, wanted)]
-    if Permissions(grants).reach(wanted) is None:
+    reach = Permissions(grants).reach(wanted)
+    if reach is None:
         missing.append(_of_roles(who, [role.name for role in roles], wanted))
     return Explanation(
         user_id=who.id,
@@ -31,7 +32,7 @@ def explain(tx: Tx, actor: Actor, asked: Question) -> Explanation:
         token_id=asked.token_id,
         permission=wanted,
         allowed=not missing,
-        reach=None if missing else Permissions(grants, None if token is None else token.scopes).reach(wanted),
+        reach=None if missing else reach,
         roles=[
             Granting(role.name, grant.permission, grant.reach)
             for role in roles
@@ -64,7 +65,7 @@ def _of_token(tx: Tx, token: TokenScopes | None, wanted: str) -> list[str]:
         missing.append("The token is revoked.")
     elif token.expires_at is not None and token.expires_at <= tx.now:
         missing.append("The token has expired.")
-    if not any(includes(scope, wanted) for scope in token.scopes):
+    if not covers(token.scopes, wanted):
         missing.append(f"None of the token's scopes ({', '.join(token.scopes)}) covers {wanted}.")
     return missing
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.permissions import Grant, Reach
-from app.values import Id, OneLine
+from app.values import Description, Id, OneLine
 
 RoleName = Annotated[
     str,
@@ -17,7 +17,6 @@ RoleName = Annotated[
         description="lower-case letters, digits, _ and -, a letter first",
     ),
 ]
-Description = Annotated[str, Meta(max_length=1000)]
 
 
 class GrantIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -5,7 +5,7 @@ from msgspec import UNSET
 from app.actor import Actor
 from app.audit import service as audit
 from app.db import Tx, load
-from app.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.teams.structs import (
     MemberAdd,
     MemberRow,
@@ -69,19 +69,20 @@ def create(tx: Tx, actor: Actor, new: TeamCreate) -> TeamWithMembers:
     return _again(tx, team_id)
 
 
-def _managed(tx: Tx, actor: Actor, permission: str, team_id: int, revision: int | None = None) -> TeamRow:
+def _managed(tx: Tx, actor: Actor, permission: str, team_id: int, revision: int | None) -> TeamRow:
     """A team that the actor owns or administers, as the caller has seen it; Forbidden for its other members."""
     row = _row(tx, actor, permission, team_id)
-    if not _administers(actor, permission, row):
-        raise Forbidden("Only the owner of a team changes it.", required=[permission], held=actor.permissions.held())
+    _refuse_members(actor, permission, row)
     PreconditionFailed.unless_same("team", row.revision, revision)
     return row
 
 
-def _administers(actor: Actor, permission: str, row: TeamRow) -> bool:
+def _refuse_members(actor: Actor, permission: str, row: TeamRow) -> None:
+    """Forbidden for who neither owns nor administers a team."""
     reach = actor.reach(permission)
     in_group = row.owner_group_id is not None and row.owner_group_id == actor.who.group_id
-    return row.owner_id == actor.user_id or reach == "all" or (reach == "group" and in_group)
+    if not (row.owner_id == actor.user_id or reach == "all" or (reach == "group" and in_group)):
+        raise actor.lacks([permission], "Only the owner of a team changes it.")
 
 
 def update(tx: Tx, actor: Actor, team_id: int, patch: TeamPatch, revision: int | None) -> TeamWithMembers:
@@ -122,7 +123,7 @@ def remove_member(tx: Tx, actor: Actor, team_id: int, user_id: int, revision: in
     """Takes somebody out of a team, or lets the actor leave it. Conflict for its owner, who hands it over first."""
     row = _row(tx, actor, "teams:write", team_id)
     if user_id != actor.user_id:
-        _managed(tx, actor, "teams:write", team_id)
+        _refuse_members(actor, "teams:write", row)
     PreconditionFailed.unless_same("team", row.revision, revision)
     if user_id == row.owner_id:
         raise Conflict("The owner of a team hands it over before leaving it.", state="owner")

@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.values import Id, OneLine
-
-Description = Annotated[str, Meta(max_length=1000)]
+from app.values import Description, Id, OneLine
 
 
 class TeamCreate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

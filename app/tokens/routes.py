@@ -8,7 +8,7 @@ from app.tokens.structs import AllowedIps, Logs, NewToken, Regenerate, Token, To
 from app.web.access import route
 from app.web.asked import actor, credential, database, is_local, item, location, settled_trail
 from app.web.codec import body, query, respond
-from app.web.paging import Paging, listing, position, turned
+from app.web.paging import Paging, cut, listing, position
 
 STRANGERS_BODY_BYTES = 4096
 """What a caller without a token may make the service hold in memory."""
@@ -71,16 +71,9 @@ async def logs(request: Request) -> Response:
     behind = position(request, paging, tuple[str, int])
     db, who, token_id = database(request), actor(request), item(request)
     await settled_trail(request)
-    token = await db.read(service.get, who, token_id)
-    total = await db.read(service.count_of_calls, who, token_id)
-    found, headers = await turned(
-        request,
-        paging,
-        rows=lambda limit: db.read(service.calls, who, token_id, behind, limit),
-        total=lambda: db.read(service.count_of_calls, who, token_id),
-        at=lambda call: call.place,
-    )
-    return respond(Logs(token.id, token.name, total, [call.entry for call in found]), 200, *headers)
+    told = await db.read(service.logs, who, token_id, behind, paging.limit + 1)
+    headers = cut(request, paging, told.calls, at=lambda call: call.place, total=told.total)
+    return respond(Logs(token_id, told.token_name, told.total, [call.entry for call in told.calls]), 200, *headers)
 
 
 ROUTES = (

@@ -1,6 +1,7 @@
 """The rules of access tokens: made within what the caller holds, looked up by hash, revoked for good."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from app.actor import CALLERS, Actor, Call, Identity
 from app.audit import service as audit
@@ -201,21 +202,25 @@ def get(tx: Tx, actor: Actor, token_id: int) -> Token:
     return shown(_row(tx, actor, token_id))
 
 
-def calls(tx: Tx, actor: Actor, token_id: int, behind: tuple[str, int] | None, limit: int) -> list[Logged]:
+class TokenLogs(NamedTuple):
+    """What was called with a token: how often in all, and some of it."""
+
+    token_name: str
+    total: int
+    calls: list[Logged]
+
+
+def logs(tx: Tx, actor: Actor, token_id: int, behind: tuple[str, int] | None, limit: int) -> TokenLogs:
     """What was called with a token that the actor may see, the newest first."""
-    records = audit.page_of_token(tx, _row(tx, actor, token_id).id, behind, limit)
-    return [
+    row = _row(tx, actor, token_id)
+    calls = [
         Logged(
             LogEntry(found.at, found.ip, found.method, found.path, found.status, found.authorized, found.reason),
             (found.at, found.id),
         )
-        for found in records
+        for found in audit.page_of_token(tx, row.id, behind, limit)
     ]
-
-
-def count_of_calls(tx: Tx, actor: Actor, token_id: int) -> int:
-    """How many calls with such a token the trail tells of."""
-    return audit.count_of_token(tx, _row(tx, actor, token_id).id)
+    return TokenLogs(row.name, audit.count_of_token(tx, row.id), calls)
 
 
 def _row(tx: Tx, actor: Actor, token_id: int, *, own: bool = False) -> TokenRow:

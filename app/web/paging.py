@@ -43,13 +43,18 @@ async def turned(
 ) -> tuple[list[T], list[Header]]:
     """A page and its headers. `rows` fetches up to so many rows behind the position, `at` is a row's own position."""
     found = await rows(paging.limit + 1)
+    return found, cut(request, paging, found, at=at, total=await total() if paging.count else 0)
+
+
+def cut(request: Request, paging: Paging, found: list[T], *, at: Callable[[T], object], total: int) -> list[Header]:
+    """Takes the row beyond the page away; the page's headers. `total` is told when it was asked for."""
     headers: list[Header] = []
     if paging.count:
-        headers.append((b"x-total-count", b"%d" % await total()))
+        headers.append((b"x-total-count", b"%d" % total))
     if len(found) > paging.limit:
         found.pop()
         headers.append(_next_link(request, paging, at(found[-1])))
-    return found, headers
+    return headers
 
 
 async def listing(
