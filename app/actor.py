@@ -62,6 +62,12 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
         """How far the actor may do what the route's guard has let through; `own` at the least."""
         return self.who.permissions.reach(wanted) or "own"
 
+    def within(self, permission: str) -> dict[str, object]:
+        """The parameters that keep a statement to what the actor reaches with this permission, by who owns it."""
+        reach = self.reach(permission)
+        group_id = self.who.group_id if reach == "group" else None
+        return {"everyone": reach == "all", "self_id": self.user_id, "own_group_id": group_id}
+
     def lacks(self, required: Sequence[str], why: str) -> Forbidden:
         """The refusal of what needs more than the actor holds."""
         return Forbidden(why, required=list(required), held=self.who.permissions.held())

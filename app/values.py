@@ -141,9 +141,22 @@ def instant_of(text: str) -> str:
     return wanted
 
 
+def coming(text: str) -> str:
+    """As `instant_of`; ValueError also for an instant that is over."""
+    wanted = instant_of(text)
+    if seconds(wanted) <= unix():
+        raise ValueError("expected an instant that is to come")
+    return wanted
+
+
 def folded(text: str) -> str:
     """The text as it is compared and searched without regard to case, in every script."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def sort_key(text: str) -> str:
+    """What a text is put in order by: its first hundred folded characters, so that a cursor holds it."""
+    return folded(text)[:100]
 
 
 def like(text: str) -> str:
@@ -202,7 +215,7 @@ def new_secret() -> str:
 
 def hashed(secret: str) -> str:
     """What is kept of a secret: its SHA-256, hexadecimal. 256 random bits need no salt and no key."""
-    return sha256(secret.encode()).hexdigest()
+    return sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def new_salt() -> bytes:
@@ -240,6 +253,18 @@ OneLine = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE
 Description = Annotated[str, msgspec.Meta(max_length=1000)]
 """What people say of a thing."""
 
+MOST_NAME = 255
+FileName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=MOST_NAME,
+        pattern=r"^(?!\.+$)(?!\s)[^/\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+(?<!\s)$(?!\n)",
+        description="a name in one line, without / and \\, not of dots alone, without blanks around it",
+    ),
+]
+"""What a file or a folder is called."""
+
 Instant = Annotated[
     str,
     msgspec.Meta(
@@ -256,6 +281,18 @@ class Paging(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     cursor: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     count: bool = False
+
+
+class BatchDelete(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What to delete, all or none."""
+
+    ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class BatchDeleted(msgspec.Struct, frozen=True):
+    """How many are gone."""
+
+    deleted_count: int
 
 
 class Quota(msgspec.Struct, frozen=True, gc=False):

@@ -64,15 +64,11 @@ def count(tx: Tx, actor: Actor, wanted: AuditFilter) -> int:
     if _out_of_reach(actor, wanted):
         return 0
     statement, asked = _driven(actor, wanted)[1], _asked(actor, wanted)
-    return tx.value(statement, int, **_taken(statement, asked)) or 0
+    return tx.value(statement, int, **statement.its(asked)) or 0
 
 
 def _many(tx: Tx, statement: Query, asked: dict[str, object]) -> list[Record]:
-    return tx.many(statement, Record, **_taken(statement, asked))
-
-
-def _taken(statement: Query, asked: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in asked.items() if name in statement.parameters}
+    return tx.many(statement, Record, **statement.its(asked))
 
 
 def _driven(actor: Actor, wanted: AuditFilter) -> tuple[Query, Query]:
@@ -153,7 +149,7 @@ def page_of_token(tx: Tx, token_id: int, behind: Position | None, limit: int) ->
 def count_of_token(tx: Tx, token_id: int) -> int:
     """How many calls with an access token are told of."""
     asked = _ANYBODY | _filters(AuditFilter(token_id=token_id))
-    return tx.value(q.count_of_token, int, **_taken(q.count_of_token, asked)) or 0
+    return tx.value(q.count_of_token, int, **q.count_of_token.its(asked)) or 0
 
 
 def newest(tx: Tx) -> Place | None:

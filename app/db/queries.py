@@ -71,6 +71,10 @@ class Query:
     def __str__(self) -> str:
         return f"{self.room}.{self.name}"
 
+    def its(self, known: Mapping[str, object]) -> dict[str, object]:
+        """Of these parameters those that the statement takes: for statements that ask for the same in several ways."""
+        return {name: value for name, value in known.items() if name in self.parameters}
+
 
 class Queries:
     """The statements of one file, each an attribute; iterating gives them in the order of the file."""

@@ -17,7 +17,7 @@ def explain(tx: Tx, actor: Actor, asked: Question) -> Explanation:
         wanted = normalise(asked.permission)
     except ValueError as error:
         raise Invalid.field("permission", f"{error}, not `{asked.permission}`") from None
-    users.row_of(tx, asked.user_id, users.within(actor, "users:admin"))
+    users.row_of(tx, asked.user_id, actor.within("users:admin"))
     who = users.account(tx, asked.user_id)
     token = _token(tx, asked)
     roles = users.roles_of(tx, who)

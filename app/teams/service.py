@@ -9,6 +9,7 @@ from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.teams.structs import (
     MemberAdd,
     MemberRow,
+    Recipient,
     Team,
     TeamCreate,
     TeamPatch,
@@ -26,13 +27,13 @@ MOST_MEMBERS = 1_000
 
 def page(tx: Tx, actor: Actor, after: int, limit: int) -> list[Team]:
     """Teams that the actor is in or reaches, the oldest first."""
-    rows = tx.many(q.page, TeamRow, **users.within(actor, "teams:read"), after=after, limit=limit)
+    rows = tx.many(q.page, TeamRow, **actor.within("teams:read"), after=after, limit=limit)
     return [shown(row) for row in rows]
 
 
 def count(tx: Tx, actor: Actor) -> int:
     """How many such teams there are."""
-    return tx.value(q.count, int, **users.within(actor, "teams:read")) or 0
+    return tx.value(q.count, int, **actor.within("teams:read")) or 0
 
 
 def get(tx: Tx, actor: Actor, team_id: int) -> TeamWithMembers:
@@ -41,7 +42,7 @@ def get(tx: Tx, actor: Actor, team_id: int) -> TeamWithMembers:
 
 
 def _row(tx: Tx, actor: Actor, permission: str, team_id: int) -> TeamRow:
-    row = tx.one(q.by_id, TeamRow, id=team_id, **users.within(actor, permission))
+    row = tx.one(q.by_id, TeamRow, id=team_id, **actor.within(permission))
     if row is None:
         raise NotFound("No such team.")
     return row
@@ -117,6 +118,18 @@ def add_member(tx: Tx, actor: Actor, team_id: int, new: MemberAdd, revision: int
         tx.exec(q.changed, id=team_id, now=tx.now)
     audit.record(tx, actor, "teams.add_member", f"teams/{team_id}/members/{joining.id}")
     return _again(tx, team_id)
+
+
+def recipient(tx: Tx, actor: Actor, given: Recipient) -> tuple[int | None, int | None]:
+    """The account or the team, the other None, that the actor may share something with.
+
+    NotFound for accounts that are no neighbours, and teams that the actor is not in. Invalid unless it is exactly one.
+    """
+    if [given.user_id, given.username, given.team_id].count(None) != 2:
+        raise Invalid.field("/user_id", "expected one of user_id, username and team_id")
+    if given.team_id is not None:
+        return None, _row(tx, actor, "teams:read", given.team_id).id
+    return users.neighbour(tx, actor, given.user_id, given.username).id, None
 
 
 def remove_member(tx: Tx, actor: Actor, team_id: int, user_id: int, revision: int | None) -> None:

@@ -23,11 +23,22 @@ class TeamPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     owner_id: Id | UnsetType = UNSET
 
 
+Username = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Recipient(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Whom something is shared with: an account by its id or its username, or a team."""
+
+    user_id: Id | None = None
+    username: Username | None = None
+    team_id: Id | None = None
+
+
 class MemberAdd(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Who joins a team, by one of the two."""
 
     user_id: Id | None = None
-    username: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    username: Username | None = None
 
 
 class TeamRow(msgspec.Struct, frozen=True):

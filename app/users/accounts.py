@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from app.actor import CALLERS, Actor, Call
 from app.audit import service as audit
-from app.db import Query, Tx, load
+from app.db import Query, Tx, limit_s, load
 from app.errors import Conflict, Forbidden, Invalid, PreconditionFailed
 from app.permissions import USER
 from app.users import service
@@ -99,8 +99,7 @@ def page(tx: Tx, actor: Actor, wanted: UserFilter, after: tuple[str, int] | None
     statement, backwards = _ORDERS[wanted.sort]
     text, last_id = after or (_LAST_OF_ALL if backwards else "", 2**62 if backwards else 0)
     known = {"after_text": text, "after_id": last_id}
-    order = {name: value for name, value in known.items() if name in statement.parameters}
-    rows = tx.many(statement, UserRow, **_matching(actor, wanted), **order, limit=limit)
+    rows = tx.many(statement, UserRow, **_matching(actor, wanted), **statement.its(known), limit=limit)
     return service.with_roles(tx, rows)
 
 
@@ -126,7 +125,7 @@ def count(tx: Tx, actor: Actor, wanted: UserFilter) -> int:
 
 def _matching(actor: Actor, wanted: UserFilter) -> dict[str, object]:
     return {
-        **service.within(actor, "users:read"),
+        **actor.within("users:read"),
         "pattern": None if wanted.q is None else like(folded(wanted.q)),
         "status": wanted.status,
         "role": wanted.role,
@@ -136,7 +135,7 @@ def _matching(actor: Actor, wanted: UserFilter) -> dict[str, object]:
 
 def get(tx: Tx, actor: Actor, user_id: int) -> User:
     """An account within reach; NotFound for any other."""
-    return service.with_roles(tx, [service.row_of(tx, user_id, service.within(actor, "users:read"))])[0]
+    return service.with_roles(tx, [service.row_of(tx, user_id, actor.within("users:read"))])[0]
 
 
 def me(tx: Tx, actor: Actor, quota: Quota | None) -> Me:
@@ -233,12 +232,14 @@ def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str, revis
     audit.record(tx, actor, "users.reset_password", f"users/{user_id}")
 
 
+@limit_s(300)
 def remove(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> None:
     """Deletes an account and what only it owns. Never the own one, never the last super admin."""
     _remove(tx, actor, service.manageable(tx, actor, "users:delete", user_id, revision))
     audit.record(tx, actor, "users.delete", f"users/{user_id}")
 
 
+@limit_s(300)
 def remove_many(tx: Tx, actor: Actor, user_ids: Sequence[int]) -> int:
     """Deletes accounts, all or none; how many."""
     wanted = sorted(set(user_ids))

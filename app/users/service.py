@@ -126,13 +126,6 @@ def taken(tx: Tx, user_id: int, username: str, email: str | None) -> Conflict:
     return Conflict(f"Another account has this {field} already.", field=field)
 
 
-def within(actor: Actor, permission: str) -> dict[str, object]:
-    """The parameters that keep a statement to the accounts that the actor reaches with this permission."""
-    reach = actor.reach(permission)
-    group_id = actor.who.group_id if reach == "group" else None
-    return {"everyone": reach == "all", "self_id": actor.user_id, "own_group_id": group_id}
-
-
 def refuse_narrowed(actor: Actor, user_id: int) -> None:
     """Forbidden for the own account through a token that holds less than it: what it does there it does to itself."""
     if user_id == actor.user_id and actor.permissions.beyond_grants(actor.permissions.grants):
@@ -148,7 +141,7 @@ def with_roles(tx: Tx, rows: Sequence[UserRow]) -> list[User]:
 
 
 def row_of(tx: Tx, user_id: int, reached: Mapping[str, object]) -> UserRow:
-    """An account among those that `within` tells, or EVERYBODY; NotFound for any other."""
+    """An account among those that `Actor.within` tells, or EVERYBODY; NotFound for any other."""
     row = tx.one(q.by_id, UserRow, id=user_id, **reached)
     if row is None:
         raise NotFound("No such user.")
@@ -157,7 +150,7 @@ def row_of(tx: Tx, user_id: int, reached: Mapping[str, object]) -> UserRow:
 
 def manageable(tx: Tx, actor: Actor, permission: str, user_id: int, revision: int | None = None) -> UserRow:
     """The account, when it is within reach, the actor may change it, and it is as the caller has seen it."""
-    row = row_of(tx, user_id, within(actor, permission))
+    row = row_of(tx, user_id, actor.within(permission))
     refuse_above(tx, actor, row.id)
     PreconditionFailed.unless_same("user", row.revision, revision)
     return row

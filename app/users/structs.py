@@ -7,6 +7,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.permissions import Grant
 from app.values import LINE, Id, Paging
+from app.values import BatchDelete as BatchDelete
+from app.values import BatchDeleted as BatchDeleted
 
 Status = Literal["pending", "active", "inactive", "suspended"]
 _UNSEEN = r"\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufe6b\ufeff\uff20"
@@ -97,18 +99,6 @@ class GroupSet(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The group an account shall belong to; null: to none."""
 
     group_id: Id | None
-
-
-class BatchDelete(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The accounts to delete, all or none."""
-
-    ids: Annotated[list[Id], Meta(min_length=1, max_length=100)]
-
-
-class BatchDeleted(msgspec.Struct, frozen=True):
-    """How many accounts are gone."""
-
-    deleted_count: int
 
 
 class UserFilter(Paging, forbid_unknown_fields=True, frozen=True, kw_only=True):
