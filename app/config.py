@@ -62,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """None: mail is written to `data_dir/outbox`."""
     mail_from: str = "purser@localhost"
     public_url: str = ""
+    max_upload_bytes: int = 100 * 2**20
+    user_quota_bytes: int = 10 * 2**30
     nix_build: str = "nix-build"
     nix_expr: Path | None = None
     """None: the bundled expression, which takes the attribute from <nixpkgs>."""
@@ -327,6 +329,20 @@ SETTINGS: tuple[Setting, ...] = (
         "public_url",
         _public,
     ),
+    Setting(
+        "MAX_UPLOAD_BYTES",
+        "104857600",
+        "Bytes that one uploaded file may have.",
+        "max_upload_bytes",
+        _BYTES,
+    ),
+    Setting(
+        "USER_QUOTA_BYTES",
+        "10737418240",
+        "Bytes that one account may keep in files and documents.",
+        "user_quota_bytes",
+        _BYTES,
+    ),
     Setting("NIX_BUILD", "nix-build", "The nix-build program, a name or a path.", "nix_build", str),
     Setting(
         "NIX_EXPR",
@@ -351,7 +367,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MIN_FREE_BYTES",
         "268435456",
-        "Bytes that must be free, in the data folder and in the Nix store, for a download to begin; 0: any.",
+        "Bytes that stay free: in the data folder for uploads, there and in the Nix store for downloads; 0: none.",
         "min_free_bytes",
         _BYTES,
     ),

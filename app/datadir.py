@@ -12,12 +12,14 @@ from app.values import new_key
 
 OUTBOX = "outbox"
 """The folder of mail that people take themselves."""
+BLOBS = "blobs"
+"""The folder of uploaded bytes."""
 
 
 def prepare(config: Config) -> None:
     """Makes the data folder: others may pass through it (profiles are for everybody), not look around in it."""
     folders = {config.data_dir: 0o711, config.data_dir / "profiles": 0o755}
-    folders |= dict.fromkeys((config.data_dir / name for name in ("roots", "logs", "tmp", OUTBOX)), 0o700)
+    folders |= dict.fromkeys((config.data_dir / name for name in ("roots", "logs", "tmp", OUTBOX, BLOBS)), 0o700)
     for folder, mode in folders.items():
         try:
             folder.mkdir(mode=mode, parents=True, exist_ok=True)

@@ -119,8 +119,8 @@ async def log(request: Request) -> Response:
         return Reply(b"", 200, [(b"content-type", _TEXT.encode())])
     size = path.stat().st_size
     if wanted.offset is None:
-        return file_part(path, _TEXT, size, requested(request.headers.get("range"), size))
-    return file_part(path, _TEXT, size, None, offset=wanted.offset)
+        return await file_part(path, _TEXT, size, requested(request.headers.get("range"), size))
+    return await file_part(path, _TEXT, size, None, offset=wanted.offset)
 
 
 async def events(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from starlette.requests import Request
@@ -54,6 +54,8 @@ class RouteLine(msgspec.Struct, frozen=True):
     """True: a call without a credential is let through to the handler, which judges for itself."""
     recorded: bool = True
     """Of a route that changes something; False: a success writes no row of the trail, so that the call leaves one."""
+    streams: bool = False
+    """True: the handler reads a body of any size by itself, and asks again who calls (`ask_again`) when it is there."""
     limited: bool = True
     """False: calls are not counted against anybody's rate limit; for probes."""
 
@@ -61,6 +63,15 @@ class RouteLine(msgspec.Struct, frozen=True):
 def route(method: str, path: str, handler: Handler, permission: str, **more: Any) -> RouteLine:
     """A route line; `more` are RouteLine's further fields."""
     return RouteLine(method, path, handler, permission, **more)
+
+
+def alike(methods: str, path: str, handler: Handler, permission: str, **more: Any) -> tuple[RouteLine, ...]:
+    """A line for each of the methods, which are words in a text."""
+    return tuple(RouteLine(method, path, handler, permission, **more) for method in methods.split())
+
+
+ACTION = "POST PATCH PUT"
+"""The methods of a path that names an action."""
 
 
 def under(prefix: str, *tables: Sequence[RouteLine]) -> tuple[RouteLine, ...]:
@@ -176,7 +187,7 @@ class Endpoint:
             if stranger is not None:
                 raise stranger
             self._guard(request.scope["identity"], secret)
-        if self._takes_body and credential.content_length != 0:
+        if self._takes_body and credential.content_length != 0 and not line.streams:
             await self._hear_out(request, credential)
         if line.query is None and request.scope["query_string"]:
             no_query(request)
@@ -245,14 +256,29 @@ class Endpoint:
         request.scope["body"] = content = await raw_body(request)
         if takes_none and content.strip() not in (b"", b"{}"):
             raise Invalid("This takes no body.")
-        if known is not None and line.permission != PUBLIC:
-            who = await self._who(credential)
-            if who is not known:
-                request.scope["identity"] = who
-                self._guard(who, credential.secret)
+        if known is not None:
+            await self.ask_again(request)
+
+    async def ask_again(self, request: Request) -> None:
+        """Asks again who calls, and lets go on only who still may; for when a body has come that took its time."""
+        credential, known = request.scope["credential"], request.scope["identity"]
+        if self.line.permission == PUBLIC:
+            return
+        who = await self._who(credential)
+        if who is not known:
+            request.scope["identity"] = who
+            self._guard(who, credential.secret)
+
+
+def _endpoint(request: Request) -> Endpoint:
+    return cast(Endpoint, request.scope["endpoint"])
 
 
 async def still_allowed(request: Request) -> bool:
     """Whether the caller may still have what this request is answered with: for answers that last."""
-    endpoint: Endpoint = request.scope["endpoint"]
-    return await endpoint.still_allows(request.scope["credential"])
+    return await _endpoint(request).still_allows(request.scope["credential"])
+
+
+async def ask_again(request: Request) -> None:
+    """Asks again who calls: for a handler that has read a body by itself. Unauthorized or Forbidden as at first."""
+    await _endpoint(request).ask_again(request)

@@ -74,6 +74,16 @@ def etag(revision: int) -> Header:
     return (b"etag", b'"%d"' % revision)
 
 
+def address(request: Request, path: str) -> str:
+    """The path of something under the API, where the application is mounted."""
+    return f"{request.scope.get('root_path', '')}/api/v1{path}"
+
+
 def location(request: Request, path: str) -> Header:
-    """The Location header of something under the API, where the application is mounted."""
-    return (b"location", f"{request.scope.get('root_path', '')}/api/v1{path}".encode())
+    """The Location header of something under the API."""
+    return (b"location", address(request, path).encode())
+
+
+def user_quota_bytes(request: Request) -> int:
+    """How much an account may keep."""
+    return cast(int, request.app.state.config.user_quota_bytes)

@@ -70,8 +70,9 @@ async def raw_body(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> byt
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def too_large(limit_bytes: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
+def too_large(limit_bytes: int, what: str = "The body") -> TooLarge:
+    """The refusal of what has more bytes than are taken."""
+    return TooLarge(f"{what} is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
 
 
 async def body(request: Request, kind: type[T], limit_bytes: int = BODY_LIMIT_BYTES) -> T:
@@ -133,14 +134,18 @@ def unstorable(text: str) -> bool:
 def query(request: Request, kind: type[T]) -> T:
     """The query string as a struct; unknown, repeated and ill-typed parameters are refused by name."""
     raw: bytes = request.scope["query_string"]
-    given = _parameters(raw) if raw else {}
+    return typed(_parameters(raw) if raw else {}, kind)
+
+
+def typed(given: dict[str, str], kind: type[T], root: str = "") -> T:
+    """Texts by name as a struct, numbers and booleans read from them; Invalid names a field after `root`."""
     try:
         found = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), kind, given, root="") from None
+        raise _invalid(str(error), kind, given, root=root) from None
     for name in given:
         if getattr(found, name) is None:  # msgspec reads the text `null` as None: a filter would vanish
-            raise Invalid.field(name, f"expected a value, not {_shown(given[name])}")
+            raise Invalid.field(root + name, f"expected a value, not {_shown(given[name])}")
     return found
 
 

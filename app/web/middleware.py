@@ -62,7 +62,7 @@ class Reception:
             ip = walk(ip, forwarded, self._trusted)
         number = given_id.decode() if _REQUEST_ID.match(given_id) else new_request_id()
         request_id.set(number)
-        return Credential(Call(number, ip, scope["method"], scope["path"]), secret, local, length)
+        return Credential(Call(number, ip, scope["method"], _told(scope["path"])), secret, local, length)
 
 
 class Cors(CORSMiddleware):
@@ -77,6 +77,12 @@ class Cors(CORSMiddleware):
         ours.raw_headers += [*COMMON, (b"x-request-id", number.encode())]
         ours.raw_headers += [header for header in theirs.raw_headers if not header[0].startswith(b"content-")]
         return ours
+
+
+def _told(path: str) -> str:
+    """A path as it may be told of: what follows `/shared/` is the secret of a link, wherever such a call ends."""
+    before, shared, _ = path.partition("/shared/")
+    return path if not shared else f"{before}{shared}…"
 
 
 def _secret(header: bytes) -> str | None:

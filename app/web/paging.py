@@ -70,6 +70,21 @@ async def listing(
     return respond(found, 200, *headers)
 
 
+async def listed(
+    request: Request,
+    paging: Paging,
+    *,
+    page: Callable[[int], Awaitable[tuple[list[T], Any]]],
+    total: Callable[[], Awaitable[int]],
+) -> Response:
+    """A page as an array. `page` fetches so many rows, and the place behind which more follow, None at the end."""
+    found, behind = await page(paging.limit)
+    headers: list[Header] = [(b"x-total-count", b"%d" % await total())] if paging.count else []
+    if behind is not None:
+        headers.append(_next_link(request, paging, behind))
+    return respond(found, 200, *headers)
+
+
 async def numbered(
     request: Request,
     *,
