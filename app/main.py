@@ -20,10 +20,13 @@ from app.audit.retention import Retention
 from app.audit.trail import Trail
 from app.auth.authentication import Sessions
 from app.auth.letters import Letters
+from app.blobs import Blobs, Sweeper
 from app.config import Config, ConfigError, load
-from app.datadir import OUTBOX, derive_key, open_database, prepare, secret_key
+from app.datadir import BLOBS, OUTBOX, derive_key, open_database, prepare, secret_key
 from app.db import Database
 from app.errors import MethodNotAllowed, NotFound, PurserError, StartError
+from app.files import service as files
+from app.files.storing import Storing
 from app.mail import MailServer, Outbox
 from app.packages.builder import Nix
 from app.packages.downloads import Downloads
@@ -151,6 +154,13 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         letters = Letters(database, mailer, outbox, config.public_url)
         stack.push_async_callback(letters.stop)
         letters.start()
+        blobs = Blobs(config.data_dir / BLOBS, config.min_free_bytes)
+        blobs.prepare()
+        app.state.files = Storing(database, blobs, config.max_upload_bytes, config.user_quota_bytes)
+        await app.state.files.recover()
+        sweeper = Sweeper(blobs, database, [files.named])
+        stack.push_async_callback(sweeper.stop)
+        sweeper.start()
         app.state.packages = works = _packages(config, database)
         await works.downloads.recover()  # first of all: a surviving nix-env may still be switching
         stack.push_async_callback(works.switching.stop)

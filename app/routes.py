@@ -2,6 +2,9 @@
 
 from app.audit import routes as audit
 from app.auth import routes as auth
+from app.documents import routes as documents
+from app.files import routes as files
+from app.folders import routes as folders
 from app.groups import routes as groups
 from app.packages import routes as packages
 from app.roles import routes as roles
@@ -16,6 +19,7 @@ API = "/api/v1"
 ALIASES = {
     f"{API}/package": f"{API}/packages",
     f"{API}/token": f"{API}/tokens",
+    f"{API}/upload": f"{API}/files/upload",
     "/auth": f"{API}/auth",
 }
 """Path prefixes that stand for another one, tried when no route takes the path as it is."""
@@ -23,6 +27,7 @@ ALIASES = {
 
 ROUTES = (
     *under(API, packages.ROUTES, tokens.ROUTES, auth.ROUTES, users.ROUTES, roles.ROUTES, groups.ROUTES, teams.ROUTES),
+    *under(API, documents.ROUTES, folders.ROUTES, files.ROUTES),
     *under(API, audit.ROUTES, system.ROUTES),
     *system.ROOT_ROUTES,
 )

@@ -30,7 +30,8 @@ HOUSES = {
     "tokens": {"users"},
     "groups": {"users", "roles"},
     "teams": {"users"},
-    "folders": {"files", "documents"},
+    "files": {"teams"},
+    "documents": {"files", "teams"},
 }
 FLOOR = {"db", "errors", "actor", "permissions", "values"}
 EVERYTHING = {"main", "routes", "server", "offline", "cli", "__main__", "__init__"}
@@ -43,7 +44,7 @@ FRAME = {
     "logs": {"values"},
     "signals": set(),
     "jobs": {"db", "errors", "values"},
-    "blobs": {"db", "errors", "values"},
+    "blobs": {"db", "durable", "errors", "jobs", "values"},
     "passwords": {"db", "errors", "values"},
     "mail": {"config", "durable", "errors", "values"},
     "web": FLOOR | {"web", "config", "logs", "jobs", "passwords"},
@@ -58,8 +59,8 @@ ROOM = {
     "worker": FLOOR | {"jobs", "blobs", "config", "passwords", "mail"},
 }
 # A large service is several modules; routes may also hand work to their own room's workers.
-SERVICES = {"accounts", "activations", "attempts", "authorization", "recovery"}
-WORKERS = {"authentication", "downloads", "switching"}
+SERVICES = {"accounts", "activations", "attempts", "authorization", "recovery", "sharing"}
+WORKERS = {"authentication", "downloads", "storing", "switching"}
 OWN = {
     "__init__": set[str](),
     "routes": {"service", "structs"} | SERVICES | WORKERS,
