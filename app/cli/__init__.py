@@ -12,9 +12,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from app import __version__
-from app.cli import account, audit, groups, outbox, packages, roles, service, teams, tokens, users
+from app.cli import (
+    account,
+    audit,
+    documents,
+    files,
+    folders,
+    groups,
+    outbox,
+    packages,
+    roles,
+    service,
+    teams,
+    tokens,
+    users,
+)
 from app.cli.call import Call
-from app.cli.options import everywhere
+from app.cli.options import Parser, everywhere
 from app.cli.outcomes import INTERRUPTED, Failure, Usage
 from app.cli.output import Screen
 
@@ -42,7 +56,7 @@ def example_init() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="pkgctl",
         description="Fetches software onto the appliance, switches to it and back.",
         epilog="exit codes: 0 done, 1 refused or failed, 2 usage, 3 unreachable",
@@ -51,7 +65,21 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"pkgctl {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for room in (service, account, packages, users, roles, groups, teams, tokens, audit, outbox):
+    for room in (
+        service,
+        account,
+        packages,
+        files,
+        folders,
+        documents,
+        users,
+        roles,
+        groups,
+        teams,
+        tokens,
+        audit,
+        outbox,
+    ):
         room.add(commands)
     return whole
 

@@ -209,3 +209,54 @@ class AuditRow(msgspec.Struct, frozen=True):
     reason: str | None = None
     action: str | None = None
     target: str | None = None
+
+
+class Document(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a document, or of what it was."""
+
+    title: str
+    content: str
+    id: int | None = None
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """A new share; `url`, which is told this once, is None where it has no link."""
+
+    id: int
+    url: str | None = None
+    expires_at: str | None = None
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """How many are gone."""
+
+    deleted_count: int
+
+
+class Storage(msgspec.Struct, frozen=True):
+    """What an account keeps and may keep, in bytes."""
+
+    used: int
+    total: int
+    percentage: float
+    by_type: dict[str, int]
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """A folder of a tree; `children` are the places of those that lie in it."""
+
+    id: int
+    name: str
+    children: list[int]
+
+
+class Located(msgspec.Struct, frozen=True):
+    """Where a folder lies: its name behind those of the folders around it."""
+
+    path: str
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """Who else has a document."""
+
+    shares: list[dict[str, object]]

@@ -6,7 +6,6 @@ followed and links are used without their host, so the token goes to the given U
 
 import http.client
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,83 +16,23 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import msgspec
 
 from app import __version__
+from app.cli.address import Address
 from app.cli.answers import read
 from app.cli.outcomes import NotPurser, Refused, Unreachable, Usage
+from app.cli.sending import Upload, response_to
 from app.errors import TOKEN_REQUIRED
 
-__all__ = ["Answer", "Client", "Refused", "Unreachable"]
+__all__ = ["Address", "Answer", "Client", "Refused", "Unreachable", "Upload"]
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | None]
 
 TIMEOUT_S = 15.0
+SILENCE_S = 60.0
+"""So long a transfer may pause, however long it is as a whole; the service bears with us for as long."""
 ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
 PAGES_LIMIT = 10_000
 CHUNK_BYTES = 65536
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the service is. `socket_path` is None over TCP; `prefix` is the path it is mounted under, or empty."""
-
-    url: str
-    scheme: str
-    host: str
-    port: int | None
-    prefix: str
-    socket_path: str | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Returns the address in `http://host:port[/prefix]`, `https://…` or `unix:/path`; Usage when it is none."""
-        if url.startswith("unix:"):
-            path = url.removeprefix("unix:")
-            path = path[2:] if path.startswith("///") else path
-            if not path or path.startswith("//"):
-                raise Usage(f"Not a Unix socket's URL: {url} (unix:/run/purser.sock is one)")
-            return cls(url, "unix", "localhost", None, "", path)
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), None, None
-        if (
-            parts.scheme not in ("http", "https")
-            or not host
-            or not re.fullmatch(r"[!-~]+", url)
-            or set("?#@") & set(url)
-        ):
-            raise Usage("Not a URL pkgctl can use: give http://host:port, https://host or unix:/path")
-        return cls(url.rstrip("/"), parts.scheme, host, port, parts.path.rstrip("/"))
-
-    @property
-    def key(self) -> str:
-        """One spelling of the URL, by which what belongs to the service is found again."""
-        if self.socket_path is not None:
-            return f"unix:{self.socket_path}"
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.lower()}{self.prefix}"
-
-    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
-        """Returns a connection that is not open yet."""
-        if self.socket_path is not None:
-            return UnixConnection(self.socket_path, timeout_s)
-        if self.scheme == "https":
-            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout_s)
-        return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 @dataclass(frozen=True)
@@ -107,6 +46,20 @@ class Answer:
     def decode(self, kind: type[T]) -> T:
         """Returns the JSON body as a `kind`; NotPurser when it is something else."""
         return read(self.content, kind, "the answer")
+
+
+@dataclass(frozen=True)
+class Download:
+    """The bytes of a file as they come, from `begin` on; `size_bytes` is that of the whole, None where nobody knows it.
+
+    `disposition` is the header that says what the file is called.
+    """
+
+    disposition: str
+    sha256: str
+    begin: int
+    size_bytes: int | None
+    pieces: Iterator[bytes]
 
 
 class _FieldError(msgspec.Struct):
@@ -182,6 +135,19 @@ class Client:
             target = answer.next_target
             yield answer
 
+    def upload(self, path: str, query: Query, body: Upload) -> Answer:
+        """Returns the answer to a body of any length; it may take its time, unless nothing moves for `SILENCE_S`."""
+        return self._send("PUT", self._target(path, query), body, SILENCE_S)
+
+    @contextmanager
+    def download(self, path: str, begin: int = 0, sha256: str = "") -> Iterator[Download]:
+        """Gives a file from `begin` on; all of it when it is no longer the one with this SHA-256."""
+        wanted = {"Range": f"bytes={begin}-", "If-Range": f'"{sha256}"'} if begin else None
+        with self._asked("GET", self._target(path, None), None, SILENCE_S, wanted) as response:
+            if response.status not in (200, 206):
+                raise _refusal(response, _whole(response, self._timeout_s))
+            yield _download(response, begin, sha256)
+
     @contextmanager
     def stream(
         self, path: str, query: Query | None = None, media_type: str = "text/plain", silence_s: float | None = None
@@ -205,33 +171,39 @@ class Client:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         return f"{self._address.prefix}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
 
-    def _send(self, method: str, target: str, body: object) -> Answer:
-        with self._asked(method, target, body, self._timeout_s) as response:
+    def _send(self, method: str, target: str, body: object, timeout_s: float | None = None) -> Answer:
+        with self._asked(method, target, body, timeout_s or self._timeout_s) as response:
             content = _whole(response, self._timeout_s)
             if not 200 <= response.status < 300:
                 raise _refusal(response, content)
             return Answer(response.status, content, _next_target(response, target))
 
     @contextmanager
-    def _asked(self, method: str, target: str, body: object, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
-        """Gives the response to a request, which is sent once more when the session has to be renewed for it."""
+    def _asked(
+        self, method: str, target: str, body: object, timeout_s: float, wanted: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Gives the response to a request, which is sent once more when the session has to be renewed for it.
+
+        `wanted` are headers beside those of every request. A body that does not rewind is sent once.
+        """
         with ExitStack() as exchange:
-            response = exchange.enter_context(self._exchange(method, target, body, timeout_s))
-            if response.status == 401 and self._session is not None:
+            response = exchange.enter_context(self._exchange(method, target, body, timeout_s, wanted))
+            again = body.rewinds if isinstance(body, Upload) else True
+            if response.status == 401 and self._session is not None and again:
                 exchange.close()
                 self._session.renew()
-                response = exchange.enter_context(self._exchange(method, target, body, timeout_s))
+                response = exchange.enter_context(self._exchange(method, target, body, timeout_s, wanted))
             yield response
 
     @contextmanager
-    def _exchange(self, method: str, target: str, body: object, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
+    def _exchange(
+        self, method: str, target: str, body: object, timeout_s: float, wanted: Mapping[str, str] | None
+    ) -> Iterator[http.client.HTTPResponse]:
         """Gives the response to a request that is sent once; turns every way a connection can fail into Unreachable."""
         connection = self._address.connection(timeout_s)
-        content = None if body is None else msgspec.json.encode(body)
-        headers = self._headers(content is not None)
+        headers = {**self._headers(body), **(wanted or {})}
         try:
-            connection.request(method, target, content, headers)
-            with connection.getresponse() as response:
+            with response_to(connection, method, target, body, headers) as response:
                 yield response
         except TimeoutError:
             raise Unreachable(f"No answer from {self._address.url} within {timeout_s:g} s") from None
@@ -242,9 +214,11 @@ class Client:
         finally:
             connection.close()
 
-    def _headers(self, has_body: bool) -> dict[str, str]:
+    def _headers(self, body: object) -> dict[str, str]:
         headers = {"Accept": "*/*", "User-Agent": f"pkgctl/{__version__}", "Connection": "close"}
-        if has_body:
+        if isinstance(body, Upload):
+            headers["Content-Type"] = "application/octet-stream"
+        elif body is not None:
             headers["Content-Type"] = "application/json"
         if self._label is not None:
             headers["X-Request-Id"] = self._label
@@ -252,6 +226,24 @@ class Client:
         if token is not None:
             headers["Authorization"] = f"Token {token}"
         return headers
+
+
+_ETAG = re.compile(r'"([0-9a-f]{64})"')
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
+
+
+def _download(response: http.client.HTTPResponse, begin: int, sha256: str) -> Download:
+    """What an answer with bytes tells of them; NotPurser when that is not what was asked for."""
+    tag = _ETAG.fullmatch(response.headers.get("ETag", ""))
+    if tag is None:
+        raise NotPurser("an answer does not tell the SHA-256 of what it holds")
+    size, disposition = response.length, response.headers.get("Content-Disposition", "")
+    if response.status == 206:
+        part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if part is None or (int(part[1]), tag[1]) != (begin, sha256):
+            raise NotPurser("an answer holds a part of a file that was not asked for")
+        size = int(part[2])
+    return Download(disposition, tag[1], begin if response.status == 206 else 0, size, _pieces(response))
 
 
 def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -3,25 +3,42 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from functools import cache
+from typing import Any, TypeAlias
 
 from app.cli.call import URL, Call
 from app.cli.outcomes import USAGE, Usage
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 Run: TypeAlias = Callable[[Call], int]
 
 LIFETIMES = {"30d": 30, "90d": 90, "1y": 365, "never": 0}
 REACHES = ("own", "group", "all")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LAST = 253402300799
+"""The end of the year 9999, in seconds since 1970."""
 
 
-def everywhere(token: bool = True) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser to which `declare` adds what may follow its word, once it is asked to parse anything."""
+
+    declare: Callable[[Commands], None] | None = None
+
+    def parse_known_args(self, *words: Any, **more: Any) -> Any:
+        """As its superclass."""
+        declare, self.declare = self.declare, None
+        if declare is not None:
+            declare(self.add_subparsers(metavar="ACTION"))
+        return super().parse_known_args(*words, **more)
+
+
+@cache  # parsers only read their parents, and there are many
+def everywhere(token: bool = True) -> Parser:
     """Returns the global options, to be accepted before the command and after it.
 
     They have no default of their own: the parser that runs last would overwrite what the first one found.
     """
-    parent = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parent = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     group = parent.add_argument_group("global options")
     group.add_argument("--url", help=f"the service: http://host:port, https://host or unix:/path (PURSER_URL; {URL})")
     group.add_argument("--json", action="store_true", help="print the server's JSON")
@@ -38,7 +55,7 @@ def command(
     name: str,
     run: Run,
     summary: str,
-    parents: Sequence[argparse.ArgumentParser] | None = None,
+    parents: Sequence[Parser] | None = None,
 ) -> argparse.ArgumentParser:
     """Adds a command that `run` carries out; returns its parser for what it takes beside the global options."""
     parser = commands.add_parser(
@@ -57,6 +74,15 @@ def group(commands: Commands, name: str, summary: str, alone: Run | None = None)
 
     `alone` is what the word does by itself; by default it tells what may follow.
     """
+    return _grouping(commands, name, summary, alone).add_subparsers(metavar="ACTION")
+
+
+def large_group(commands: Commands, name: str, summary: str, declare: Callable[[Commands], None]) -> None:
+    """As `group`, but what may follow the word is declared when it was said: most calls are about something else."""
+    _grouping(commands, name, summary, None).declare = declare
+
+
+def _grouping(commands: Commands, name: str, summary: str, alone: Run | None) -> "Parser":
     parser = commands.add_parser(name, help=summary, allow_abbrev=False)
 
     def explain(call: Call) -> int:
@@ -64,7 +90,7 @@ def group(commands: Commands, name: str, summary: str, alone: Run | None = None)
         return USAGE
 
     parser.set_defaults(run=alone or explain)
-    return parser.add_subparsers(metavar="ACTION")
+    return parser
 
 
 def about_one(commands: Commands, name: str, run: Run, summary: str, whose: str) -> argparse.ArgumentParser:
@@ -74,11 +100,31 @@ def about_one(commands: Commands, name: str, run: Run, summary: str, whose: str)
     return parser
 
 
+def about_some(commands: Commands, name: str, run: Run, summary: str, whose: str) -> argparse.ArgumentParser:
+    """Adds a command on one thing or several, named by their ids."""
+    parser = command(commands, name, run, summary)
+    parser.add_argument("ids", metavar="ID", nargs="+", type=identifier, help=whose)
+    return parser
+
+
 def identifier(word: str) -> int:
     """Returns the id that `word` writes; the API knows ids of 1 to 18 digits."""
     if not re.fullmatch(r"[0-9]{1,18}", word):
         raise argparse.ArgumentTypeError(f"{word!r} is no id")
     return int(word)
+
+
+def place(word: str) -> int:
+    """Returns the id of a folder in which something lies; 0, which the API takes for it in lists, for `none`."""
+    try:
+        return 0 if word == "none" else identifier(word)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither an id nor none") from None
+
+
+def account(word: str) -> dict[str, object]:
+    """Returns the account that `word` names, as the API takes it; digits alone are an id."""
+    return {"user_id": identifier(word)} if re.fullmatch(r"[0-9]{1,18}", word) else {"username": word}
 
 
 def positive(word: str) -> int:
@@ -116,14 +162,26 @@ def whole(word: str) -> int:
 
 def instant(word: str) -> str:
     """Returns the instant that `word` writes, or that lies `2h`, `30m` or `7d` back, as the API takes it."""
+    return _instant(word, -1)
+
+
+def coming(word: str) -> str:
+    """Returns the instant that `word` writes, or that is to come in `2h`, `30m` or `7d`, as the API takes it."""
+    return _instant(word, 1)
+
+
+def _instant(word: str, sign: int) -> str:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,3})?Z", word, re.ASCII):
         return word
-    back = re.fullmatch(r"([0-9]{1,8})([smhd])", word)
-    if back is None:
+    away = re.fullmatch(r"([0-9]{1,8})([smhd])", word, re.ASCII)
+    if away is None:
         raise argparse.ArgumentTypeError(f"{word!r} is neither an instant such as 2027-01-31T12:00:00Z nor 2h, 30m, 7d")
     from app import values  # few calls need it
 
-    return values.instant(max(0.0, values.clock() - int(back[1]) * SECONDS[back[2]]))
+    at = values.clock() + sign * int(away[1]) * SECONDS[away[2]]
+    if at > LAST:
+        raise argparse.ArgumentTypeError(f"{word!r} is beyond the year 9999")
+    return values.instant(max(0.0, at))
 
 
 def lifetime(word: str) -> int:

@@ -3,17 +3,18 @@
 Nothing that came from a server reaches the terminal with a control character in it.
 """
 
+import codecs
 import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol, Self, TextIO
 
 import msgspec
 
-from app.cli.outcomes import Failed, Failure, PipeClosed, Usage
+from app.cli.outcomes import Failed, Failure, NotPurser, PipeClosed, Usage
 
 Item = Mapping[str, object]
 Columns = Mapping[str, str]  # heading -> field
@@ -32,12 +33,24 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def plain_json(document: bytes) -> str:
-    """Returns the same JSON on one line, with unprintable characters as JSON escapes."""
-    text = msgspec.json.format(document, indent=-1).decode()
+def plain_json(document: bytes, deep: bool = False) -> str:
+    """Returns the same JSON on one line, with unprintable characters as JSON escapes; NotPurser when it is none.
+
+    `deep` says that it is JSON, as deep as it may be.
+    """
+    try:
+        text = _deep(document) if deep else msgspec.json.format(document, indent=-1).decode()
+    except (ValueError, RecursionError):
+        raise NotPurser("the answer is not the JSON that was expected") from None
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _json_escaped(c) for c in text)
+
+
+def _deep(document: bytes) -> str:
+    from app.cli.deep import compact  # few calls need it
+
+    return compact(document)
 
 
 def _json_escaped(character: str) -> str:
@@ -97,10 +110,42 @@ class Screen:
         """Writes text that is meant for programs to stdout as it is, unless a terminal would act upon it."""
         self._write(self._out, _lines(text, keep="\t\r") if self._out.isatty() else text, flush=True)
 
-    def json(self, document: bytes) -> None:
-        """Writes a JSON document to stdout; nothing when the answer was empty."""
+    def json(self, document: bytes, deep: bool = False) -> None:
+        """Writes a JSON document to stdout; nothing when the answer was empty. `deep` is that of `plain_json`."""
         if document:
-            self._write(self._out, plain_json(document) + "\n")
+            self._write(self._out, plain_json(document, deep) + "\n")
+
+    @property
+    def for_people(self) -> bool:
+        """Whether stdout is a terminal."""
+        return self._out.isatty()
+
+    def content(self, pieces: Iterable[bytes]) -> None:
+        """Writes bytes to stdout as they are; on a terminal, which might act upon them, as plain text."""
+        if self.for_people:
+            decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+            for piece in pieces:
+                self.text(decoder.decode(piece))
+            self.text(decoder.decode(b"", final=True))
+            return
+        self.flush()
+        out = getattr(self._out, "buffer", None)  # none where stdout was closed before the start
+        for piece in pieces:
+            with _told():
+                if out is not None:
+                    out.write(piece)
+
+    def read_bytes(self, limit: int) -> bytes:
+        """Returns the next bytes of stdin as soon as there are any, at most `limit`; none at its end."""
+        buffer = getattr(self._source, "buffer", None)  # none where stdin was closed before the start
+        source = getattr(buffer, "raw", buffer)
+        try:
+            piece: bytes | None = b"" if source is None else source.read(limit)
+        except OSError as error:
+            raise Failed(f"Standard input: {error.strerror}") from None
+        if piece is None:
+            raise Failed("Standard input does not wait for what is to come: somebody has made it non-blocking")
+        return piece
 
     def table(self, items: Sequence[Item], columns: Columns) -> None:
         """Writes aligned columns under their headings."""
@@ -146,9 +191,12 @@ class Screen:
         """Returns the next line of stdin with its end, at most `limit` characters of it."""
         return self._source.readline(limit)
 
-    def progress(self, line: Callable[[], str]) -> "Progress":
-        """Returns a log on stderr with a progress line beneath it; `line` says what stands there now."""
-        return Progress(self._err, self._write, line)
+    def progress(self, line: Callable[[], str], every_s: float | None = None) -> "Progress":
+        """Returns a log on stderr with a progress line beneath it; `line` says what stands there now.
+
+        It is first written when `every_s` have gone by, a second by default, and then again and again.
+        """
+        return Progress(self._err, self._write, line, every_s or TICK_S)
 
     def flush(self) -> None:
         """Hands stdout to the system, so that an error of writing shows now and not at exit."""
@@ -166,34 +214,46 @@ class Screen:
 
     def _write(self, stream: TextIO, text: str, flush: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
-        try:
+        with _told():
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             if flush:
                 stream.flush()
-        except BrokenPipeError:
-            raise PipeClosed from None
-        except OSError as error:
-            raise Failed(f"Cannot write the output: {error.strerror}") from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what can go wrong with a stream into outcomes of the call."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise PipeClosed from None
+    except OSError as error:
+        raise Failed(f"Cannot write the output: {error.strerror}") from None
 
 
 class Table:
     """Aligned columns under their headings, whose rows may come by and by.
 
-    A column is as wide as the widest of its cells so far; one that is wider than `most` makes the others no wider.
+    A column is as wide as the widest of its cells so far, and as `least` says for those that are known to come; one
+    that is wider than `most` makes the others no wider.
     """
 
-    def __init__(self, screen: Screen, columns: Columns, most: int | None = None) -> None:
+    def __init__(
+        self, screen: Screen, columns: Columns, most: int | None = None, least: Mapping[str, int] | None = None
+    ) -> None:
         self._screen = screen
         self._columns = columns
         self._most = most
-        self._widths: list[int] = []
+        known = [(least or {}).get(heading, 0) for heading in columns]
+        self._widths = known if most is None else [min(width, most) for width in known]
+        self._begun = False
 
     def add(self, items: Sequence[Item]) -> None:
         """Writes rows, the first ones beneath the headings."""
         rows = [[cell(item, field) for field in self._columns.values()] for item in items]
-        if not self._widths:
+        if not self._begun:
             rows.insert(0, list(self._columns))
-            self._widths = [0] * len(self._columns)
+            self._begun = True
         for at in range(len(self._columns)):
             widths = [len(row[at]) for row in rows if self._most is None or len(row[at]) <= self._most]
             self._widths[at] = max([self._widths[at], *widths])
@@ -208,10 +268,11 @@ class Write(Protocol):
 
 
 class Progress:
-    """Log lines on stderr and, on a terminal, one line beneath them that is written anew every second."""
+    """Log lines on stderr and, on a terminal, one line beneath them that is written anew every `every_s`."""
 
-    def __init__(self, stream: TextIO, write: Write, line: Callable[[], str]) -> None:
+    def __init__(self, stream: TextIO, write: Write, line: Callable[[], str], every_s: float) -> None:
         self._stream = stream
+        self._every_s = every_s
         self._write = write
         self._line = line
         self._terminal = stream.isatty()
@@ -253,7 +314,7 @@ class Progress:
     def _tick(self) -> None:
         """Runs in a thread of its own, since the build may be silent for long: whoever reads the log hears nothing."""
         with suppress(Failure):  # whoever writes the log next will meet it too
-            while not self._closed.wait(TICK_S):
+            while not self._closed.wait(self._every_s):
                 with self._lock:
                     self._replace(self._line())
 
