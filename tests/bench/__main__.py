@@ -1,6 +1,7 @@
 """Measures the service beside what it stands on, in one run and in turn: ratios and differences are what counts.
 
 Parts: http (calls beside a bare Starlette hello), callers (each kind of credential, and 200 sign-ins at once),
+storage (lists, searches, trees and transfers with 100,000 documents),
 download (a whole download beside nix-build alone), busy (calls while four builds run), flood (a build that prints
 1 GiB). `builds` are the last three.
 """
@@ -10,12 +11,12 @@ import platform
 import sqlite3
 import sys
 
-from tests.bench import busy, callers, calls, downloads, flood
+from tests.bench import busy, callers, calls, downloads, flood, storage
 from tests.bench.load import Load
 from tests.bench.servers import CORES, LOAD_CORE, SERVER_CORE
 
 BUILDS = ("download", "busy", "flood")
-PARTS = ("http", "callers", *BUILDS)
+PARTS = ("http", "callers", "storage", *BUILDS)
 
 
 def parts(only: str) -> tuple[tuple[str, ...], str]:
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--downloads", type=int, default=20, help="rounds of downloads, in turn (20)")
     parser.add_argument("--only", default="", help="a part, builds, or how the paths end that http asks for")
     parser.add_argument("--connections", type=int, default=32, help="connections at once (32)")
+    parser.add_argument("--documents", type=int, default=100_000, help="how many storage searches through (100,000)")
     options = parser.parse_args()
     load = Load(options.seconds, options.rounds, options.connections)
     print(
@@ -49,6 +51,8 @@ def main() -> int:
         calls.measure(load, ending)
     if "callers" in wanted:
         callers.measure(load)
+    if "storage" in wanted:
+        storage.measure(load, options.documents)
     if "download" in wanted:
         downloads.measure(options.downloads)
     if "busy" in wanted:

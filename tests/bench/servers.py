@@ -60,16 +60,20 @@ class Server:
 
 
 class Service(Server):
-    """Purser, claimed, with a page of packages in it."""
+    """Purser, claimed, with a page of packages in it; or, with its token, as it was."""
 
-    def __init__(self, folder: Path, entry: list[str]) -> None:
-        folder.mkdir()
+    def __init__(self, folder: Path, entry: list[str], token: str = "") -> None:
+        folder.mkdir(exist_ok=True)
         environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder), "PORT": "0", "CORS_ORIGINS": "[]"}
         environ |= {
             "RATE_LIMIT_PER_MINUTE": "1000000000",
             "RATE_LIMIT_USER_PER_MINUTE": "1000000000",
         }  # on, and never met
+        environ["MAX_UPLOAD_BYTES"] = environ["USER_QUOTA_BYTES"] = str(10**15)
         super().__init__([sys.executable, *entry], environ)
+        self.token = token
+        if token:
+            return
         with httpx2.Client(base_url=self.url, trust_env=False) as client:
             self.token = client.post("/api/v1/tokens").raise_for_status().json()["token"]
             client.headers["Authorization"] = f"Token {self.token}"
