@@ -1,17 +1,21 @@
 """The guard: who calls, may they, and what an answer says about it."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from app.config import Config, load
 from app.main import Purser, create_app
 from app.routes import ROUTES
-from app.web.access import PUBLIC, SIGNED_IN, RouteLine
+from app.web.access import ACTION, PUBLIC, SIGNED_IN, Guarded, RouteLine, alike, ask_again, still_allowed
+from app.web.codec import raw_body, respond
 from app.web.middleware import walk
 from tests.accounts import make_person
 from tests.support import ask, configured, refusal, rows
@@ -28,7 +32,7 @@ def title(line: RouteLine) -> str:
 
 
 def at(line: RouteLine) -> str:
-    return line.path.replace("{id}", "77").replace("{user_id}", "78")
+    return re.sub(r"{\w+}", "77", line.path)
 
 
 def token(client: TestClient, *scopes: str) -> dict[str, str]:
@@ -49,9 +53,9 @@ def test_a_stranger_is_asked_for_a_token(client: TestClient, line: RouteLine) ->
 
 @pytest.mark.parametrize("line", OPEN, ids=title)
 def test_a_public_path_is_open_to_all_and_minds_no_credential(client: TestClient, line: RouteLine) -> None:
-    """Whoever calls is told the same, be it only what is missing in the body."""
+    """Whoever calls is told the same, be it only what is missing in the body, or that a link is none."""
     expected = told(client.request(line.method, at(line)))
-    assert expected[0] in (200, 400, 415)
+    assert expected[0] in ((404,) if "{link}" in line.path else (200, 400, 415))
     del client.headers["authorization"]
     for headers in ({}, {"Authorization": "Token nonsense"}, {"Authorization": "Basic YTpi"}):
         assert told(client.request(line.method, at(line), headers=headers)) == expected
@@ -146,6 +150,80 @@ def test_a_refusal_comes_before_the_body_is_looked_at(client: TestClient) -> Non
         (client.post("/api/v1/packages?x=1", content=b"[" * 10**6, headers={"Authorization": "Token no"}), 401),
     ):
         refusal(answer, status)
+
+
+@pytest.mark.parametrize("line", [line for line in ROUTES if line.streams], ids=title)
+def test_of_a_body_that_the_handler_reads_nothing_is_read_for_who_may_not(client: TestClient, line: RouteLine) -> None:
+    """Neither for a stranger nor through a token for other things, however much they send."""
+    asked: list[None] = []
+    reader = token(client, "files:read")
+    del client.headers["authorization"]
+    for headers, status in (({}, 401), ({"Authorization": "Token no"}, 401), (reader, 403)):
+        given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        answer = ask(
+            client, line.method, at(line), headers=given, body=[b"x"] * 9, meanwhile=lambda: asked.append(None)
+        )
+        refusal(answer, status)
+    assert asked == []
+
+
+def serve(app: Purser, *lines: RouteLine) -> None:
+    """Adds routes, as a host application may."""
+    first: Any = app.router.routes[0]
+    app.router.routes.extend(Guarded(line, first.endpoint.desk) for line in lines)
+
+
+async def told_length(request: Request) -> Response:
+    content = await raw_body(request)
+    await ask_again(request)
+    return respond(len(content))
+
+
+def test_a_handler_that_reads_a_body_by_itself_asks_again_who_calls(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    """But on a public route, where whoever calls is let in; there a body that is none is waited for by the guard."""
+    serve(app, RouteLine("POST", "/streams", told_length, SIGNED_IN, streams=True))
+    serve(app, *alike(ACTION, "/open", told_length, PUBLIC))
+    kim = make_person(client, config, "kim")
+    named = [(name.lower().encode(), value.encode()) for name, value in kim.headers.items()]
+
+    def leave() -> None:
+        client.post("/api/v1/auth/logout", json={"all": True}, headers=kim.headers)
+
+    answer = ask(client, "POST", "/streams", headers=named, body=[b"x" * 9] * 2)
+    assert (answer.status_code, answer.json()) == (200, 18)
+    for method in ACTION.split():
+        answer = ask(client, method, "/open", headers=named, body=[b"{", b"}"])
+        assert (answer.status_code, answer.json()) == (200, 2)
+        refusal(ask(client, method, "/open", headers=named, body=[b"{1}"]), 400, "VALIDATION_ERROR")
+    answer = ask(client, "POST", "/streams", headers=named, body=[b"x" * 9], meanwhile=leave)
+    assert refusal(answer, 401, "UNAUTHORIZED")["detail"] == "Session ended"
+
+
+async def told_whether_still(request: Request) -> Response:
+    await raw_body(request)
+    return respond(await still_allowed(request))
+
+
+def test_a_handler_hears_whether_its_caller_still_may(client: TestClient, app: Purser, config: Config) -> None:
+    """Where all may, everybody still may; elsewhere nobody whose session has ended."""
+    for path, permission in (("/all", PUBLIC), ("/some", SIGNED_IN)):
+        serve(app, RouteLine("POST", path, told_whether_still, permission, streams=True))
+    kim = make_person(client, config, "kim")
+    named = [(name.lower().encode(), value.encode()) for name, value in kim.headers.items()]
+
+    def leave() -> None:
+        client.post("/api/v1/auth/logout", json={"all": True}, headers=kim.headers)
+
+    def call(path: str, *headers: tuple[bytes, bytes], meanwhile: Callable[[], object] | None = None) -> object:
+        answer = ask(client, "POST", path, headers=headers, body=[b"x"], meanwhile=meanwhile)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert [call(path, *named) for path in ("/all", "/some")] == [True, True]
+    assert call("/some", *named, meanwhile=leave) is False
+    assert call("/all", *named) is True
 
 
 def test_if_match_holds_a_change_to_the_revision_that_was_seen(client: TestClient) -> None:

@@ -1,7 +1,8 @@
 """The trail: a row for every call with a credential, a change's row in its own transaction, and nothing secret."""
 
 import itertools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from starlette.testclient import TestClient
 from app.config import Config
 from app.main import Purser, create_app
 from app.routes import ROUTES
-from app.values import new_token
-from app.web.access import PUBLIC, SIGNED_IN, RouteLine
+from app.values import new_secret, new_token
+from app.web.access import ACTION, PUBLIC, SIGNED_IN, RouteLine
 from tests.accounts import PASSWORD, Person, make_person
 from tests.support import Clock, ask, claim, configured, refusal, rows
 
+pytestmark = pytest.mark.slow  # an application of its own for each route
+
 LINES = ROUTES
 AUDIT, PACKAGES, VERSION = "/api/v1/audit", "/api/v1/packages", "/api/v1/version"
+LINK = new_secret()
+"""What stands for a link, which nobody was ever given."""
 
 
 @pytest.fixture
@@ -30,6 +35,11 @@ def config(tmp_path: Path) -> Config:
 
 def title(line: RouteLine) -> str:
     return f"{line.method} {line.path}"
+
+
+def at(line: RouteLine, number: str = "1") -> str:
+    """The path of a route with this number for every id in it."""
+    return re.sub(r"{\w+}", number, line.path.replace("{link}", LINK))
 
 
 def flushed(
@@ -62,12 +72,12 @@ def test_every_call_with_a_credential_leaves_exactly_one_row(
     """Well asked, badly asked, asked for nothing, by a wrong method, by everybody: each call is found by its id."""
     client.post("/api/v1/packages", json={"name": "vim", "version": "9.1"})
     ways = {
-        "plain": (line.method, line.path.replace("{id}", "1"), b""),
-        "missing": (line.method, line.path.replace("{id}", "999"), b""),
-        "huge id": (line.method, line.path.replace("{id}", "9" * 30), b""),
-        "bad query": (line.method, line.path.replace("{id}", "1"), b"unheard=1"),
-        "wrong method": ("BREW", line.path.replace("{id}", "1"), b""),
-        "slash": (line.method, line.path.replace("{id}", "998") + "/", b""),
+        "plain": (line.method, at(line), b""),
+        "missing": (line.method, at(line, "999"), b""),
+        "huge id": (line.method, at(line, "9" * 30), b""),
+        "bad query": (line.method, at(line), b"unheard=1"),
+        "wrong method": ("BREW", at(line), b""),
+        "slash": (line.method, at(line, "998") + "/", b""),
     }
     told = {}
     for kind, (secret, token_id) in tokens(client).items():
@@ -86,7 +96,8 @@ def test_every_call_with_a_credential_leaves_exactly_one_row(
     assert {number: len(entries) for number, entries in found.items()} == dict.fromkeys(told, 1)
     for number, (method, path, status, token_id) in told.items():
         (entry,) = found[number]
-        assert (entry["method"], entry["path"], entry["token_id"]) == (method, path, token_id), number
+        known = path.partition(LINK)[0] + "…" if LINK in path else path
+        assert (entry["method"], entry["path"], entry["token_id"]) == (method, known, token_id), number
         assert entry["authorized"] == (status not in (401, 403)), number
         assert entry["status"] == (line.status if entry["kind"] == "change" else status), number
         assert entry["actor_id"] == (1 if token_id and "revoked" not in number else None), number
@@ -101,7 +112,7 @@ def test_a_call_without_a_credential_leaves_none(
     before = len(flushed(client, app, config))
     del client.headers["authorization"]
     for method in (line.method, "BREW"):
-        ask(client, method, line.path.replace("{id}", "1"))
+        ask(client, method, at(line))
     assert len(flushed(client, app, config)) == before
 
 
@@ -204,17 +215,25 @@ def test_the_trail_knows_every_route_by_its_line(client: TestClient, app: Purser
     """Not by the path that was asked for: what is counted by route has few values."""
     told = [line for line in LINES if line.permission in (PUBLIC, SIGNED_IN) or line.method == "GET"]
     for line in told:
-        client.request(line.method, line.path.replace("{id}", "12345"))
+        client.request(line.method, at(line, "12345"))
     client.get("/none")
     client.put("/hello")
     found = {entry["route"] for entry in flushed(client, app, config, "kind = 'call'")}
     assert found == {line.path for line in told} | {"(none)", "(method)"}
 
 
-def leave(client: TestClient, path: str = PACKAGES, number: str = "left") -> None:
+def leave(client: TestClient, path: str = PACKAGES, number: str = "left", *, method: str = "POST") -> None:
     """Calls with a body announced, and goes away before it is sent."""
     headers = {"authorization": client.headers["Authorization"], "content-length": "100", "x-request-id": number}
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "client": ("127.0.0.1", 1)}
+    headers["content-type"] = "multipart/form-data; boundary=0123456789"
+    place, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": place,
+        "query_string": query.encode(),
+        "client": ("127.0.0.1", 1),
+    }
     sent: list[Any] = []
 
     async def gone() -> dict[str, str]:
@@ -229,12 +248,22 @@ def leave(client: TestClient, path: str = PACKAGES, number: str = "left") -> Non
     assert sent == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", PACKAGES),
+        ("POST", "/api/v1/files"),
+        ("PUT", "/api/v1/files/content?name=a.txt"),
+        ("DELETE", f"{PACKAGES}/1"),
+    ],
+)
 def test_a_call_whose_client_leaves_before_it_was_read_has_its_row(
-    client: TestClient, app: Purser, config: Config
+    client: TestClient, app: Purser, config: Config, method: str, path: str
 ) -> None:
-    leave(client)
+    leave(client, path, method=method)
     [row] = flushed(client, app, config, "request_id = 'left'")
-    assert (row["path"], row["status"], row["actor_name"], row["kind"]) == (PACKAGES, 499, "admin", "call")
+    assert (row["status"], row["actor_name"], row["kind"]) == (499, "admin", "call")
+    assert (row["method"], row["path"], row["reason"]) == (method, path.partition("?")[0], None)
 
 
 def as_told(entry: dict[str, Any]) -> tuple[object, ...]:
@@ -353,6 +382,109 @@ def test_a_change_leaves_one_row_also_when_it_changes_nothing_or_much(
         assert left[what][:1] in ([], [(answer.status_code, True)]), answer.text
     assert statuses == {200, 201, 202, 204, 401}
     assert {what: len(found) for what, found in left.items()} == dict.fromkeys(left, 1)
+
+
+def kept(client: TestClient, ann: Person) -> Iterator[tuple[httpx2.Response, str, str]]:
+    """What people keep, changed in every way there is, each time with the action and the target of the row."""
+
+    def call(method: str, path: str, action: str, target: str = "", **more: Any) -> tuple[httpx2.Response, str, str]:
+        return client.request(method, f"/api/v1/{path}", **more), action, target or path
+
+    for number, name in enumerate(("letters", "drafts", "old"), 1):
+        yield call("POST", "folders", "folders.create", f"folders/{number}", json={"name": name})
+    for number in range(1, 7):
+        yield call("POST", "documents", "documents.create", f"documents/{number}", json={"title": "Title"})
+    upload: dict[str, Any] = {"files": {"file": ("a.txt", b"hello")}}
+    for number, path in enumerate(("files", "files", "files", "files/upload", "files/upload"), 1):
+        yield call("POST", path, "files.upload", f"files/{number}", **upload)
+    yield call("PUT", "files/content?name=a.txt", "files.upload", "files/6", content=b"hello")
+    made, shares = 6, 0
+    for method in ("PATCH", "PUT"):
+        yield call(method, "folders/1", "folders.update", json={"name": method})
+        yield call(method, "documents/1", "documents.update", json={"content": method})
+        yield call(method, "files/1", "files.update", json={"is_favorite": True})
+    for number, method in enumerate(ACTION.split(), 1):
+        for noun in ("folders", "files"):
+            yield call(method, f"{noun}/1/rename", f"{noun}.update", f"{noun}/1", json={"name": f"{number}.txt"})
+        yield call(method, "documents/1/rename", "documents.update", "documents/1", json={"title": str(number)})
+        yield call(method, "folders/1/move", "folders.update", "folders/1", json={"parent_id": number % 2 + 2})
+        for noun in ("documents", "files"):
+            yield call(method, f"{noun}/1/move", f"{noun}.update", f"{noun}/1", json={"folder_id": number})
+            yield call(
+                method, f"{noun}/batch-delete", f"{noun}.delete", f"{noun}/{number + 1}", json={"ids": [number + 1]}
+            )
+        yield call(method, "documents/1/tags", "documents.update", "documents/1", json={"tags": ["a"]})
+        yield call(method, "documents/1/share", "documents.share", "documents/1", json={"user_id": ann.id})
+        yield call(method, "documents/1/unshare", "documents.unshare", "documents/1", json={"user_id": ann.id})
+        yield call(method, "documents/1/revisions/1/restore", "documents.restore", "documents/1/revisions/1")
+        yield call(method, "files/1/favorite", "files.update", "files/1", json={})
+        made, shares = made + 1, shares + 1
+        yield call(method, "files/1/copy", "files.copy", f"files/{made}", json={})
+        yield call(method, "files/1/share", "files.share", f"files/1/shares/{shares}", json={"link": True})
+        revoked = f"files/1/shares/{shares}"
+        yield call(method, "files/1/revoke-share", "files.revoke_share", revoked, json={"share_id": shares})
+    yield call("POST", "files/batch-delete", "files.delete", "files/5,6", json={"ids": [6, 5, 6]})
+    for noun in ("files", "documents", "folders"):
+        yield call("DELETE", f"{noun}/1", f"{noun}.delete")
+
+
+def test_every_change_of_what_people_keep_leaves_its_one_row(client: TestClient, app: Purser, config: Config) -> None:
+    """By every route that changes something of theirs, with what was done to what."""
+    began = flushed(client, app, config)[-1]["id"]
+    told = [
+        (answer.headers["x-request-id"], answer.status_code, action, target)
+        for answer, action, target in kept(client, make_person(client, config, "ann"))
+    ]
+    found = flushed(client, app, config, "id > ? AND route NOT LIKE '/api/v1/users%'", began)
+    ours = [row for row in found if row["route"] != "/api/v1/auth/login"]
+    assert [(row["request_id"], row["status"], row["action"], row["target"]) for row in ours] == told
+    assert {(row["kind"], row["actor_name"], row["token_id"]) for row in ours} == {("change", "admin", 1)}
+    rooms = tuple(f"/api/v1/{room}" for room in ("documents", "folders", "files"))
+    changing = {(line.method, line.path) for line in LINES if line.path.startswith(rooms) and line.method != "GET"}
+    assert {(row["method"], row["route"]) for row in ours} == changing
+
+
+def test_a_link_is_in_no_row_neither_where_it_is_made_nor_where_it_is_used(
+    client: TestClient, app: Purser, config: Config
+) -> None:
+    """The call that makes a download URL is told as the read that it is; a stranger's use among the accesses alone."""
+    client.put("/api/v1/files/content?name=a.txt", content=b"hello")
+    made = client.get("/api/v1/files/1/download-url", headers={"X-Request-ID": "made"}).json()["path"]
+    link = client.post("/api/v1/files/1/share", json={"link": True}).json()["link"]
+    before = len(flushed(client, app, config))
+    own = client.headers.pop("authorization")
+    for path in (made, f"/api/v1/files/shared/{link}"):
+        assert client.get(path).content == b"hello"
+    assert len(flushed(client, app, config)) == before
+    accesses = "SELECT share_id, user_id, action FROM file_accesses"
+    assert rows(config.database_path, accesses) == [
+        {"share_id": number, "user_id": None, "action": "download"} for number in (1, 2)
+    ]
+    client.headers["authorization"] = own
+    assert client.get(made, headers={"X-Request-ID": "used"}).content == b"hello"
+    told = flushed(client, app, config, "request_id IN ('made', 'used')")
+    assert [(row["kind"], row["path"], row["status"], row["action"], row["target"]) for row in told] == [
+        ("call", "/api/v1/files/1/download-url", 200, None, None),
+        ("call", "/api/v1/files/shared/…", 200, None, None),
+    ]
+    everything = str(flushed(client, app, config)) + str(rows(config.database_path, "SELECT * FROM file_shares"))
+    assert link not in everything
+    assert made.rsplit("/", 1)[1] not in everything
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "{}"), ("BREW", "{}"), ("GET", "{}/a.txt"), ("GET", "/{}"), ("GET", "{}/.."), ("PUT", "{}/")],
+)
+def test_a_link_that_is_called_in_a_wrong_way_is_in_no_row_either(
+    client: TestClient, app: Purser, config: Config, method: str, path: str
+) -> None:
+    client.put("/api/v1/files/content?name=a.txt", content=b"hello")
+    link = client.post("/api/v1/files/1/share", json={"link": True}).json()["link"]
+    answer = ask(client, method, "/api/v1/files/shared/" + path.format(link), headers=[(b"x-request-id", b"wrong")])
+    assert answer.status_code in (404, 405)
+    (row,) = flushed(client, app, config, "request_id = 'wrong'")
+    assert link not in str(row)
 
 
 def test_a_call_beyond_the_limit_leaves_one_row_that_says_so(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import Config
+from app.values import now
 from tests.house import House, opened
 from tests.support import ask, refusal, rows
 
@@ -163,7 +164,7 @@ def test_pages_stay_as_they_were_while_rows_are_added(trail: House, question: di
     want = want[want.index(first.json()[0]["id"]) :]
     found, answer = ids([first]), first
     while "next" in answer.links:
-        write(trail.config, [{"at": "2026-11-22T00:00:00.000Z", "kind": "call", "authorized": 1, "actor_id": 502}] * 3)
+        write(trail.config, [{"at": now(), "kind": "call", "authorized": 1, "actor_id": 502}] * 3)
         answer = trail.client.get(answer.links["next"]["url"])
         found += ids([answer])
     assert found == want

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from app.errors import Invalid, PurserError, TooLarge
-from app.web.codec import ClientGone, body, decode, no_query, query, raw_body, respond, unstorable
+from app.web.codec import (
+    ClientGone,
+    body,
+    decode,
+    no_query,
+    query,
+    raw_body,
+    respond,
+    too_large,
+    typed,
+    unstorable,
+)
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -224,6 +235,55 @@ def test_parameters_become_a_struct() -> None:
     )
     assert query(request(query_string=b"q=null"), Wanted).q == "null"
     assert query(request(query_string=b"q="), Wanted).q == ""
+
+
+@pytest.mark.parametrize(("root", "count"), [("", "count"), ("/", "/count")])
+def test_texts_become_a_struct_or_name_the_field_as_they_came(root: str, count: str) -> None:
+    """A query string's are told by name, a form's as those of a body."""
+    assert typed({"q": "a", "limit": "7", "count": "1"}, Wanted, root) == Wanted(q="a", limit=7, count=True)
+    assert typed({}, Wanted, root) == Wanted()
+    for text, message in (
+        ("maybe", 'expected `bool`, not "maybe"'),
+        ("", 'expected `bool`, not ""'),
+        ("x" * 500, 'expected `bool`, not "' + "x" * 58 + "…"),
+    ):
+        with pytest.raises(Invalid) as raised:
+            typed({"q": "a", "count": text}, Wanted, root)
+        assert field(raised.value) == (count, message)
+
+
+@pytest.mark.parametrize("name", ["limit", "q", "nam", "sort"])
+def test_a_form_with_an_odd_field_is_refused_as_a_body_is(name: str) -> None:
+    """Missing, unknown, and `null`, by which a field would vanish."""
+    with pytest.raises(Invalid) as raised:
+        typed({"q": "null", "token": "null"}, Wanted, "/")
+    assert field(raised.value) == ("/token", 'expected a value, not "null"')
+    with pytest.raises(Invalid) as raised:
+        typed({name: "x" * 11}, Wanted, "/")
+    assert field(raised.value)[0] == f"/{name}"
+    with pytest.raises(Invalid) as raised:
+        typed({"kind": "big"}, Thing, "/")
+    assert field(raised.value) == ("/name", "required, and missing")
+
+
+@given(
+    st.dictionaries(st.sampled_from([*Wanted.__struct_fields__, "", "a/b~c", "0"]), st.text(max_size=30), max_size=4)
+)
+def test_any_texts_are_a_struct_or_invalid(given_texts: dict[str, str]) -> None:
+    try:
+        found = typed(given_texts, Wanted, "/")
+    except Invalid as refusal:
+        name, message = field(refusal)
+    else:
+        name, message = "/", found.q or ""
+    assert name.startswith("/")
+    assert len(message) < 250
+
+
+def test_the_refusal_of_too_much_says_what_has_too_many_bytes() -> None:
+    assert (too_large(10).code, too_large(10).detail) == ("PAYLOAD_TOO_LARGE", "The body is larger than 10 bytes.")
+    beside = too_large(7, "Beside its file the form")
+    assert (beside.detail, beside.facts) == ("Beside its file the form is larger than 7 bytes.", {"limit_bytes": 7})
 
 
 @given(st.text(max_size=30))

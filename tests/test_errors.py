@@ -16,7 +16,9 @@ from app.permissions import LADDER
 from app.routes import ROUTES
 from app.web.access import RouteLine
 from app.web.problems import STATUSES, internal, problem
-from tests.support import Service, ask, configured, refusal
+from tests.support import Service, ask, claim, configured, refusal
+
+pytestmark = pytest.mark.slow  # an application of its own for each route
 
 PACKAGE = {"name": "firefox", "version": "2.1.0"}
 
@@ -66,6 +68,30 @@ def test_every_error_has_one_shape(client: TestClient, package: dict[str, Any]) 
     refusal(client.delete(item, headers={"If-Match": "yesterday"}), 412, "PRECONDITION_FAILED")
     large = refusal(client.post("/api/v1/packages", content=b" " * (2**20 + 1)), 413, "PAYLOAD_TOO_LARGE")
     assert large["limit_bytes"] == 2**20
+    refusal(client.post("/api/v1/files", content=b"hello"), 415, "UNSUPPORTED_MEDIA_TYPE")
+    file = client.put("/api/v1/files/content?name=a.txt", content=b"hello").json()["id"]
+    behind = client.get(f"/api/v1/files/{file}/download", headers={"Range": "bytes=5-"})
+    assert refusal(behind, 416, "RANGE_NOT_SATISFIABLE")["size_bytes"] == 5
+    assert behind.headers["content-range"] == "bytes */5"
+
+
+def test_what_finds_no_room_has_that_shape_too(tmp_path: Path) -> None:
+    """With the numbers: what was needed, what there was, and whose limit it is. A file and a document count alike."""
+    config = configured(tmp_path / "data", USER_QUOTA_BYTES="8", MAX_UPLOAD_BYTES="20")
+    with TestClient(create_app(config), client=("127.0.0.1", 50000)) as client:
+        client.headers["Authorization"] = f"Token {claim(client)}"
+        made = client.post("/api/v1/documents", json={"title": "Title", "content": "hello"})
+        assert (made.status_code, made.json()["size_bytes"]) == (201, 5)
+        numbers = {"needed_bytes": 4, "free_bytes": 3, "quota_bytes": 8}
+        for answer in (
+            client.put("/api/v1/files/content?name=a.txt", content=b"four"),
+            client.post("/api/v1/documents", json={"title": "Title", "content": "four"}),
+            client.patch("/api/v1/documents/1", json={"content": "four"}),
+        ):
+            document = refusal(answer, 507)
+            assert {name: document[name] for name in numbers} == numbers
+        too_large = client.put("/api/v1/files/content?name=a.txt", content=b"x" * 21)
+        assert refusal(too_large, 413, "PAYLOAD_TOO_LARGE")["limit_bytes"] == 20
 
 
 def test_a_call_too_many_has_that_shape_too(tmp_path: Path) -> None:
@@ -109,9 +135,13 @@ def test_an_unknown_method_is_answered_with_all_methods_of_the_path(client: Test
 @pytest.mark.parametrize("line", [line for line in ROUTES if line.method == "GET"], ids=lambda line: line.path)
 def test_head_answers_as_get_does_without_a_body(client: TestClient, package: dict[str, Any], line: RouteLine) -> None:
     path = at(line, "1")
+    for noun, wanted in {"folders": {"name": "letters"}, "documents": {"title": "Title"}}.items():
+        assert client.post(f"/api/v1/{noun}", json=wanted).json()["id"] == 1
+    assert client.put("/api/v1/files/content?name=a.txt", content=b"hello").json()["id"] == 1
     get, head = ask(client, "GET", path), client.head(path)
     assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"])
-    assert head.headers.get("etag") == get.headers.get("etag")
+    for name in ("etag", "accept-ranges", "content-disposition", "content-security-policy"):
+        assert head.headers.get(name) == get.headers.get(name)
 
 
 @pytest.mark.slow

@@ -279,6 +279,86 @@ def test_who_leaves_the_group_is_out_of_its_admins_reach(town: Town, nora: dict[
     assert town.client.get(f"{USERS}/{someone}", headers=nora).status_code == 200
 
 
+KEPT: dict[str, dict[str, Any]] = {
+    "folders": {"json": {"name": "letters"}},
+    "documents": {"json": {"title": "Letter", "content": "Dear"}},
+    "files": {"files": {"file": ("letter.txt", b"Dear")}},
+}
+"""What people keep, and how each is made."""
+
+
+@pytest.fixture(scope="module")
+def keeping(town: Town) -> dict[str, dict[str, int]]:
+    """One thing of each kind of somebody in each group, and in none; a role that reaches what a group keeps."""
+    grants = [{"permission": f"{noun}:delete", "reach": "group"} for noun in KEPT]
+    assert town.client.post("/api/v1/roles", json={"name": "archivist", "permissions": grants}).status_code == 201
+    made: dict[str, dict[str, int]] = {noun: {} for noun in KEPT}
+    for noun, given in KEPT.items():
+        for name in ("nils", "nora", "sam", "otto"):
+            answer = town.client.post(f"/api/v1/{noun}", headers=town.people[name].headers, **given)
+            assert answer.status_code == 201, answer.text
+            made[noun][name] = answer.json()["id"]
+    return made
+
+
+def reached(town: Town, headers: dict[str, str], noun: str, ids: dict[str, int]) -> set[str]:
+    """Whose things somebody is shown, by each of them, by the list and by its search alike; of any other nothing."""
+    client = town.client
+    found: set[str] = set()
+    for name, number in ids.items():
+        answer = client.get(f"/api/v1/{noun}/{number}", headers=headers)
+        new = {"title" if noun == "documents" else "name": "x"}
+        change = client.patch(f"/api/v1/{noun}/{number}", json=new, headers={**headers, "If-Match": '"9"'})
+        if answer.status_code == 200:
+            found.add(name)
+            refusal(change, 412, "PRECONDITION_FAILED")
+        else:
+            refusal(answer, 404, "NOT_FOUND")
+            refusal(change, 404, "NOT_FOUND")
+    for query in ("", "&q=letter", "&sort=title" if noun == "documents" else "&limit=1000"):
+        listed = client.get(f"/api/v1/{noun}?count=true{query}", headers=headers)
+        shown = {row["id"] for row in listed.json()}
+        assert {name for name, number in ids.items() if number in shown} == found, (noun, query)
+        assert listed.headers["x-total-count"] == str(len(shown))
+    return found
+
+
+@pytest.mark.parametrize("noun", KEPT)
+def test_who_reaches_what_a_group_keeps_reaches_it_as_long_as_in_the_group(
+    town: Town, keeping: dict[str, dict[str, int]], noun: str
+) -> None:
+    """An admin reaches it all, of whichever group: it is people that an admin of a group is kept to."""
+    lead, ids = person(town, "user", "archivist", group_id=town.north), keeping[noun]
+    through = bearer(token(town.client, lead, f"{noun}:delete")["token"])
+    assert reached(town, through, noun, ids) == {"nils", "nora"}
+    move(town, lead.id, town.south)
+    assert reached(town, through, noun, ids) == {"sam"}
+    move(town, lead.id, None)
+    assert reached(town, through, noun, ids) == set()
+    assert reached(town, town.people["nils"].headers, noun, ids) == {"nils"}
+    for name in ("nora", "ann"):
+        assert reached(town, town.people[name].headers, noun, ids) == {*ids}
+
+
+@pytest.mark.parametrize("noun", ["documents", "files"])
+def test_what_a_group_keeps_is_deleted_within_it_and_not_beside_it(
+    town: Town, keeping: dict[str, dict[str, int]], noun: str
+) -> None:
+    client, ids = town.client, keeping[noun]
+    lead = person(town, "archivist", group_id=town.south)
+    both = {"ids": [ids["sam"], ids["nils"]]}
+    answer = client.post(f"/api/v1/{noun}/batch-delete", json=both, headers=lead.headers)
+    assert f"not {ids['nils']};" in refusal(answer, 404, "NOT_FOUND")["detail"]
+    assert client.get(f"/api/v1/{noun}/{ids['sam']}", headers=lead.headers).status_code == 200
+    nils = town.people["nils"].headers
+    own = client.post(f"/api/v1/{noun}", headers=nils, **KEPT[noun]).json()["id"]
+    refusal(client.delete(f"/api/v1/{noun}/{own}", headers=lead.headers), 404, "NOT_FOUND")
+    move(town, lead.id, town.north)
+    again = bearer(sign_in(client, lead.username)["access_token"])
+    assert client.delete(f"/api/v1/{noun}/{own}", headers=again).status_code == 204
+    refusal(client.get(f"/api/v1/{noun}/{own}", headers=nils), 404, "NOT_FOUND")
+
+
 Request = tuple[str, dict[str, Any]]
 ABOUT: dict[str, Callable[[int], Request]] = {
     "GET /users/{id}": lambda who: (f"{USERS}/{who}", {}),

@@ -5,11 +5,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from app.config import Config
@@ -309,19 +312,26 @@ VALUES
 """
 
 
-class Second:
-    """A database as it was under the second schema, in use: its owner, and an admin of a group."""
+THIRD = """
+INSERT INTO teams (name, owner_id, created_at, updated_at) VALUES ('Optics', 2, :at, :at);
+INSERT INTO team_members (team_id, user_id, joined_at) VALUES (1, 2, :at), (1, 1, :at);
+"""
+"""What came with the third schema."""
 
-    def __init__(self, config: Config, source: Path) -> None:
+
+class Old:
+    """A database as it was under an old schema, in use: its owner, and an admin of a group."""
+
+    def __init__(self, config: Config, source: Path, version: int, *more: str) -> None:
         self.config, self.root, self.nora = config, new_token(), new_token()
         source.mkdir()
-        for path in sorted((ROOT / "sql/migrations").glob("000[12]_*.sql")):
+        for path in sorted((ROOT / "sql/migrations").glob(f"000[1-{version}]_*.sql")):
             (source / path.name).write_bytes(path.read_bytes())
         config.data_dir.mkdir()
         hashes = {name: sha256(getattr(self, name).encode()).hexdigest() for name in ("root", "nora")}
         with closing(self.connect()) as connection:
-            assert migrate(connection, now=NOW, source=source).version == 2
-            for statement in SECOND.split(";")[:-1]:
+            assert migrate(connection, now=NOW, source=source).version == version
+            for statement in "".join((SECOND, *more)).split(";")[:-1]:
                 known = {name: value for name, value in {"at": NOW, **hashes}.items() if f":{name}" in statement}
                 connection.execute(statement, known)
 
@@ -330,8 +340,14 @@ class Second:
 
 
 @pytest.fixture
-def second(config: Config, tmp_path: Path) -> Second:
-    return Second(config, tmp_path / "migrations")
+def second(config: Config, tmp_path: Path) -> Old:
+    return Old(config, tmp_path / "migrations", 2)
+
+
+@pytest.fixture
+def third(config: Config, tmp_path: Path) -> Old:
+    """As the release before this one left it."""
+    return Old(config, tmp_path / "migrations", 3, THIRD)
 
 
 def contents(connection: sqlite3.Connection) -> dict[str, list[dict[str, object]]]:
@@ -346,7 +362,7 @@ def contents(connection: sqlite3.Connection) -> dict[str, list[dict[str, object]
     return found
 
 
-def test_the_trail_can_be_read_after_the_third_migration_and_nothing_is_lost(second: Second) -> None:
+def test_the_trail_can_be_read_after_the_third_migration_and_nothing_is_lost(second: Old) -> None:
     with closing(second.connect()) as connection:
         before = contents(connection)
         assert all(before[name] for name in ("users", "tokens", "sessions", "refresh_tokens", "groups", "user_roles"))
@@ -361,7 +377,7 @@ def test_the_trail_can_be_read_after_the_third_migration_and_nothing_is_lost(sec
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_the_trails_indexes_are_replaced_by_those_that_tell_the_time(second: Second) -> None:
+def test_the_trails_indexes_are_replaced_by_those_that_tell_the_time(second: Old) -> None:
     listed = "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'audit' AND type = 'index' ORDER BY name"
     with closing(second.connect()) as connection:
         assert [name for name, _ in connection.execute(listed)] == ["audit_token_id"]
@@ -374,7 +390,7 @@ def test_the_trails_indexes_are_replaced_by_those_that_tell_the_time(second: Sec
     assert found == wanted | {"audit_at": "(at)", "audit_refused": "(at) WHERE authorized = 0"}
 
 
-def test_an_appliance_of_the_second_schema_goes_on_under_todays_program(second: Second) -> None:
+def test_an_appliance_of_the_second_schema_goes_on_under_todays_program(second: Old) -> None:
     """Its trail is read; an admin of a group is not shown what was written before rows told of groups."""
     with TestClient(create_app(second.config), client=("127.0.0.1", 50000)) as client:
         told = client.get("/api/v1/audit", params={"until": "2026-11-21T06:17:01Z"}, headers=bearer(second.root))
@@ -387,6 +403,169 @@ def test_an_appliance_of_the_second_schema_goes_on_under_todays_program(second: 
         team = client.post("/api/v1/teams", json={"name": "Optics"}, headers=bearer(second.root))
         assert (team.status_code, team.json()["owner_name"]) == (201, "root")
     assert [path.name for path in (second.config.data_dir / "backups").iterdir()] == ["before-migration-0002.db"]
+
+
+KEPT = (
+    *("folders", "files", "file_shares", "file_accesses", "file_uploads", "storage_use"),
+    *("documents", "document_texts", "document_signs", "document_revisions", "document_tags", "document_shares"),
+)
+
+
+def test_the_fourth_migration_adds_what_people_keep_and_nothing_is_lost(third: Old) -> None:
+    with closing(third.connect()) as connection:
+        before = contents(connection)
+        assert [name for name in ("users", "tokens", "sessions", "teams", "team_members") if not before[name]] == []
+        assert pending(connection)[0].startswith("0004_")
+        migrate(connection, now=NOW)
+        after = contents(connection)
+        assert {name: after[name] for name in before} == before
+        assert {name: after[name] for name in after.keys() - before.keys()} == {name: [] for name in KEPT}
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_an_appliance_of_the_third_schema_goes_on_under_todays_program(third: Old) -> None:
+    """People who were there keep files, and share them with the team that was there."""
+    with TestClient(create_app(third.config), client=("127.0.0.1", 50000)) as client:
+        root, nora = bearer(third.root), bearer(third.nora)
+        refused = client.get("/api/v1/files", headers=nora)
+        assert (refused.status_code, refused.json()["held"]) == (403, ["audit:read"])
+        made = client.put("/api/v1/files/content?name=a.txt", content=b"hello", headers=root)
+        assert (made.status_code, made.json()["owner_name"]) == (201, "root")
+        share = client.post("/api/v1/files/1/share", json={"team_id": 1}, headers=root)
+        assert (share.status_code, share.json()["team_name"]) == (200, "Optics")
+        assert client.post("/api/v1/documents", json={"title": "Title"}, headers=root).status_code == 201
+        assert client.get("/api/v1/files/storage", headers=root).json()["used"] == 5
+    assert [path.name for path in (third.config.data_dir / "backups").iterdir()] == ["before-migration-0003.db"]
+
+
+KINDS = ("image", "video", "audio", "document", "archive", "other")
+CHANGES: dict[str, str] = {
+    "a user goes": "DELETE FROM users WHERE id = :owner",
+    "a folder goes": "DELETE FROM folders WHERE id = :folder AND id NOT IN"
+    " (SELECT parent_id FROM folders WHERE parent_id IS NOT NULL)",
+    "a file goes": "DELETE FROM files WHERE id = :number",
+    "files go": "DELETE FROM files WHERE kind = :kind AND id % 2 = :number % 2",
+    "a document goes": "DELETE FROM documents WHERE id = :number",
+    "documents go": "DELETE FROM documents WHERE id % 2 = :number % 2",
+    "a document is written": "UPDATE documents SET stored_bytes = stored_bytes + :size, size_bytes = :size"
+    " WHERE id = :number",
+    "documents are shortened": "UPDATE documents SET stored_bytes = stored_bytes / 2 WHERE owner_id = :owner",
+    "a revision is forgotten": "UPDATE documents SET stored_bytes = max(0, stored_bytes - :size) WHERE id = :number",
+    "a document is moved": "UPDATE documents SET folder_id = NULL, revision = revision + 1 WHERE id = :number",
+    "a file is renamed": "UPDATE files SET name = 'b', is_favorite = 1, folder_id = NULL WHERE id = :number",
+}
+numbers = st.fixed_dictionaries(
+    {
+        **{name: st.integers(1, 4) for name in ("number", "owner", "folder")},
+        **{"size": st.integers(0, 2**40), "kind": st.sampled_from(KINDS)},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[sqlite3.Connection]:
+    """Today's schema, as the service uses it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, now=NOW)
+        for pragma in ("foreign_keys = ON", "recursive_triggers = ON", "trusted_schema = OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        yield connection
+
+
+def insert(connection: sqlite3.Connection, table: str, **known: Any) -> None:
+    """A row of which nothing is said but what matters here; what must be there beside it is empty or 0."""
+    for _, name, kind, must, default, key in connection.execute(f"PRAGMA table_info({table})").fetchall():
+        if must and default is None and not key:
+            known.setdefault(name, "" if kind == "TEXT" else 0)
+    marks = ", ".join("?" * len(known))
+    connection.execute(f"INSERT INTO {table} ({', '.join(known)}) VALUES ({marks})", [*known.values()])  # noqa: S608
+
+
+def add(connection: sqlite3.Connection, what: str, said: dict[str, Any]) -> None:
+    """Adds something below an account or a folder that is there; nothing where there is no account."""
+    size, name = said["size"], f"n{connection.total_changes}"
+    if what == "a user":
+        insert(connection, "users", username=name, username_key=name, status="active", role="user")
+    owner = connection.execute("SELECT max(id) FROM users WHERE id <= ?", [said["owner"]]).fetchone()[0]
+    place = "SELECT max(id) FROM folders WHERE id <= ? AND owner_id = ?"
+    lies = {"owner_id": owner, "folder_id": connection.execute(place, [said["folder"], owner]).fetchone()[0]}
+    if owner is None:
+        return
+    if what == "a folder":
+        insert(connection, "folders", owner_id=owner, parent_id=lies["folder_id"], name=name)
+    elif what == "a file":
+        insert(connection, "files", **lies, name=name, sha256="0" * 64, size_bytes=size, kind=said["kind"])
+    elif what == "a document":
+        insert(connection, "documents", **lies, title=name, size_bytes=size, stored_bytes=size)
+
+
+def used(connection: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
+    """What the triggers have counted, and what there is; of nothing there may be a zero or no row."""
+    told = connection.execute("SELECT owner_id, kind, used_bytes FROM storage_use WHERE used_bytes <> 0 ORDER BY 1, 2")
+    real = connection.execute(
+        """
+        SELECT owner_id, kind, sum(size) FROM (
+            SELECT owner_id, kind, size_bytes AS size FROM files
+            UNION ALL SELECT owner_id, 'text', stored_bytes FROM documents
+        ) GROUP BY 1, 2 HAVING sum(size) <> 0 ORDER BY 1, 2
+        """
+    )
+    return told.fetchall(), real.fetchall()
+
+
+@contextmanager
+def inhabited(connection: sqlite3.Connection) -> Iterator[None]:
+    """Two accounts with a folder each, and files and documents in and out of them; all is as before afterwards."""
+    connection.execute("BEGIN")
+    try:
+        for number in ("1", "2"):
+            insert(connection, "users", id=number, username=number, username_key=number, status="active", role="user")
+            said = {"owner": int(number), "size": 1000 + int(number), "kind": "image"}
+            for what in ("a file", "a document", "a folder", "a file", "a document"):
+                add(connection, what, said | {"folder": 9})
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def change(connection: sqlite3.Connection, what: str, said: dict[str, Any]) -> None:
+    if what in CHANGES:
+        connection.execute(CHANGES[what], {name: said[name] for name in said if f":{name}" in CHANGES[what]})
+    else:
+        add(connection, what, said)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_changes_the_use_of_space_by_what_it_adds_or_takes(empty: sqlite3.Connection, what: str) -> None:
+    with inhabited(empty):
+        before = used(empty)
+        assert (
+            before[0]
+            == before[1]
+            == [(owner, kind, 2 * (1000 + owner)) for owner in (1, 2) for kind in ("image", "text")]
+        )
+        change(empty, what, {"number": 1, "owner": 1, "folder": 1, "size": 10, "kind": "image"})
+        told, real = used(empty)
+        assert told == real
+        assert (told == before[0]) == (what in ("a document is moved", "a file is renamed"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a user", "a folder", *["a file", "a document"] * 3, *CHANGES]), numbers),
+        max_size=40,
+    )
+)
+def test_whatever_is_kept_or_goes_the_use_of_space_is_the_sum_of_it(
+    empty: sqlite3.Connection, steps: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Also when it goes with its folder, or with its owner."""
+    with inhabited(empty):
+        for what, said in steps:
+            change(empty, what, said)
+            told, real = used(empty)
+            assert told == real, what
 
 
 def test_the_next_migration_is_numbered_and_named(tmp_path: Path) -> None:

@@ -119,6 +119,33 @@ class Work:
         for secret in (made["token"], again["token"]):
             assert self._client.get(ME, headers=bearer(secret)).status_code == 200
 
+    def link(self, headers: dict[str, str]) -> None:
+        """Shares a file by links of both kinds, which are used, used wrongly, and of which one is used up."""
+        made = self._client.put("/api/v1/files/content?name=a.txt", content=b"hello", headers=headers).json()
+        where = f"/files/{made['id']}"
+        once = self.post(f"{where}/share", {"link": True, "max_access_count": 1}, headers).json()["link"]
+        hour = self._client.get(f"/api/v1{where}/download-url", headers=headers).json()["path"].rpartition("/")[2]
+        self.secrets += [once, hour]
+        before = len(self.refused)
+        for secret in (once, hour):
+            path = f"/api/v1/files/shared/{secret}"
+            for credential in (NOBODY, headers):
+                agent = {"User-Agent": "curl", "Referer": f"https://example.com{path}"}
+                assert self._client.head(path, headers=credential).status_code == 200
+                first = self._client.get(path, headers={**credential, **agent})
+                assert first.status_code == (403 if (secret, credential) == (once, headers) else 200)
+                calls = [
+                    self._client.post(path, headers=credential),
+                    self._client.get(f"{path}/a.txt", headers=credential),
+                    self._client.get(path, params={"x": "1"}, headers=credential),
+                    self._client.get(path, headers={**credential, "Range": "bytes=99-"}),
+                    self._client.get(f"/api/v1/files/shared/{secret}x", headers=credential),
+                ]
+                assert min(call.status_code for call in calls) >= 400
+            assert self._client.get(ME, headers=bearer(secret)).status_code == 401
+        assert len(self.refused) - before == 2 * (2 * 5 + 1) + 1
+        assert len(self._client.get(f"/api/v1{where}/access-logs", headers=headers).json()) == 3
+
     def go_wrong(self, headers: dict[str, str]) -> None:
         """All that people do who are in a hurry; every one of these calls is refused."""
         before = len(self.refused)
@@ -211,6 +238,7 @@ def test_secrets_are_kept_nowhere_and_told_to_nobody(service: Service) -> None:
     work = Work(service)
     headers = work.sign_in()
     work.make_tokens(headers)
+    work.link(headers)
     work.go_wrong(headers)
     package_id = work.build()
     places = {"processes": told_by_processes(service.process.pid)}
@@ -333,9 +361,12 @@ def _only_hashes(database: Path, work: Work) -> None:
     kept = {row["secret_sha256"] for row in rows(database, "SELECT secret_sha256 FROM refresh_tokens")}
     kept |= {row["secret_sha256"] for row in rows(database, "SELECT secret_sha256 FROM tokens")}
     kept |= {row["old_sha256"] for row in rows(database, "SELECT old_sha256 FROM tokens WHERE old_sha256 IS NOT NULL")}
+    links = {row["link_sha256"] for row in rows(database, "SELECT link_sha256 FROM file_shares")}
+    assert len(links) == 2
+    kept |= links
     hashed = {hashlib.sha256(secret.encode()).hexdigest() for secret in work.secrets}
     assert kept <= hashed
-    assert len(kept) >= 6
+    assert len(kept) >= 8
 
 
 def encoded(part: bytes) -> str:
