@@ -25,6 +25,8 @@ from app.values import folded, like
 q = load("folders")
 
 MOST_FOLDERS = 20_000
+DELETE_S = 300.0
+"""What deleting may take: of a hundred thousand documents it takes seconds, on slow flash many."""
 _TAKEN = "There is a folder of this name here already."
 
 
@@ -134,7 +136,7 @@ def update(tx: Tx, actor: Actor, folder_id: int, patch: FolderPatch, revision: i
     return _detail(tx, _row(tx, actor, "folders:write", folder_id))
 
 
-@limit_s(300)
+@limit_s(DELETE_S)
 def remove(tx: Tx, actor: Actor, folder_id: int, revision: int | None) -> None:
     """Deletes a folder with all that is in it and below it; Forbidden for who may not delete files that are."""
     row = _row(tx, actor, "folders:delete", folder_id)

@@ -29,6 +29,8 @@ from app.values import Quota, folded, like
 
 q = load("users")
 
+REMOVE_S = 300.0
+"""What deleting may take: all that somebody keeps goes along, of a hundred thousand documents in seconds."""
 _LAST_OF_ALL = "\U0010ffff" * 256  # no name sorts behind it
 _OWN = "Nobody deletes or suspends the own account here."
 
@@ -232,14 +234,14 @@ def reset_password(tx: Tx, actor: Actor, user_id: int, password_hash: str, revis
     audit.record(tx, actor, "users.reset_password", f"users/{user_id}")
 
 
-@limit_s(300)
+@limit_s(REMOVE_S)
 def remove(tx: Tx, actor: Actor, user_id: int, revision: int | None) -> None:
     """Deletes an account and what only it owns. Never the own one, never the last super admin."""
     _remove(tx, actor, service.manageable(tx, actor, "users:delete", user_id, revision))
     audit.record(tx, actor, "users.delete", f"users/{user_id}")
 
 
-@limit_s(300)
+@limit_s(REMOVE_S)
 def remove_many(tx: Tx, actor: Actor, user_ids: Sequence[int]) -> int:
     """Deletes accounts, all or none; how many."""
     wanted = sorted(set(user_ids))
