@@ -5,9 +5,9 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from tests.accounts import Person
-from tests.house import House
-from tests.support import call_meanwhile, refusal
+from tests.accounts import Person, bearer
+from tests.house import ACCESS_S, House
+from tests.support import Clock, ask, call_meanwhile, refusal
 
 USERS = "/api/v1/users"
 ROLES = [b'{"roles": ["super_admin"]}']
@@ -69,3 +69,38 @@ def test_a_public_route_asks_nobody_again(house: House) -> None:
         house.client, "POST", "/api/v1/auth/refresh", body, sue.headers, lambda: suspend(house, house.person())
     )
     assert answer.status_code == 200
+
+
+def test_a_session_outlasts_its_token_during_an_upload_and_not_its_own_end(house: House, clock: Clock) -> None:
+    anna, ends = house.person(), house.person()
+
+    def later(person: Person, *, signs_out: bool = False) -> httpx2.Response:
+        def happens() -> None:
+            if signs_out:
+                sign_out(house, person)
+            clock.at += ACCESS_S + 1
+
+        path = "/api/v1/files/content"
+        given = [(name.lower().encode(), value.encode()) for name, value in person.headers.items()]
+        return ask(house.client, "PUT", path, query=b"name=a", headers=given, body=[b"slow"], meanwhile=happens)
+
+    assert later(anna).status_code == 201
+    refusal(house.me(anna.headers), 401)  # the token is over all the same
+    anna.headers |= bearer(house.refreshed(anna.pair)["access_token"])
+    fresh = {row["id"] for row in house.client.get("/api/v1/files", headers=anna.headers).json()}
+    ends.headers |= bearer(house.refreshed(ends.pair)["access_token"])
+    refusal(later(ends, signs_out=True), 401, "UNAUTHORIZED")
+    assert len(fresh) == 1
+
+
+def test_an_access_token_with_an_end_ends_during_an_upload_too(house: House, clock: Clock) -> None:
+    anna = house.person()
+    made = house.client.post("/api/v1/tokens", json={"expires_in_days": 1}, headers=anna.headers).json()
+    given = [(b"authorization", f"Token {made['token']}".encode())]
+
+    def happens() -> None:
+        clock.at += 86401
+
+    path = "/api/v1/files/content"
+    answer = ask(house.client, "PUT", path, query=b"name=a", headers=given, body=[b"slow"], meanwhile=happens)
+    assert refusal(answer, 401)["detail"] == "Token expired"

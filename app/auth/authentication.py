@@ -41,12 +41,12 @@ class Sessions:
         """Whether the text has the three parts of a JWT."""
         return secret.count(".") == 2 and len(secret) <= _MOST_CHARACTERS
 
-    async def find(self, secret: str) -> tuple[Identity, str | None]:
-        """Who is in the session, and when it was last used."""
+    async def find(self, secret: str, shown_at: float | None) -> tuple[Identity, str | None]:
+        """Who is in the session, and when it was last used. A session goes on while one of its tokens is in use."""
         claims = self._claims(secret)
         number, _, nonce = claims.sid.partition(".")
         user_id, session_id = int(claims.sub), int(number)
-        if claims.exp <= unix():
+        if claims.exp <= (unix() if shown_at is None else shown_at):
             raise CredentialRefused("Token expired", session_id=session_id)
         return await self._database.read(service.identify, user_id, session_id, nonce, instant(claims.exp))
 

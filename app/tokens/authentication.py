@@ -17,8 +17,8 @@ class Tokens:
         """Whether the text begins as an access token does."""
         return secret.startswith(TOKEN_PREFIX)
 
-    async def find(self, secret: str) -> tuple[Identity, str | None]:
-        """Who it belongs to, and when it was last used."""
+    async def find(self, secret: str, shown_at: float | None) -> tuple[Identity, str | None]:
+        """Who it belongs to, and when it was last used; an access token ends when it ends, whenever it was shown."""
         if not is_token(secret):
             raise CredentialRefused("Invalid token")
         return await self._database.read(service.identify, hashed(secret))

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.actor import Call, Identity
 from app.errors import TOKEN_REQUIRED, Forbidden, Invalid, PurserError, TooMany, Unauthorized
 from app.permissions import Reach, reaches
-from app.values import Quota
+from app.values import Quota, unix
 from app.web.codec import BODY_LIMIT_BYTES, ClientGone, Header, Reply, no_query, raw_body, too_large
 from app.web.problems import internal, problem
 from app.web.router import starlette_path
@@ -93,6 +93,8 @@ class Credential(msgspec.Struct, gc=False):
     """A token that was recognised and is refused; None also for one nobody was ever given."""
     session_id: int | None = None
     """A session that was recognised and is refused."""
+    shown_at: float | None = None
+    """When it was shown, where a call may outlast it: what was good then is asked for as of then. None: now."""
 
 
 class Desk(Protocol):
@@ -180,6 +182,8 @@ class Endpoint:
     async def _answer(self, request: Request, credential: Credential) -> Response:
         line = self.line
         secret = credential.secret
+        if line.streams:
+            credential.shown_at = unix()
         stranger = None if secret is None else await self._identify(request, credential)
         if line.limited:
             self._count(request, credential)

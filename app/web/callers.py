@@ -25,8 +25,11 @@ class Kind(Protocol):
     def recognises(self, secret: str) -> bool:
         """Whether the text looks like one of this kind."""
 
-    async def find(self, secret: str) -> tuple[Identity, str | None]:
-        """Who it belongs to, and when it was last used; CredentialRefused says why it does not hold."""
+    async def find(self, secret: str, shown_at: float | None) -> tuple[Identity, str | None]:
+        """Who it belongs to, and when it was last used; CredentialRefused says why it does not hold.
+
+        What is only short-lived is good if it was when it was shown; None: now.
+        """
 
     def touch(self, who: Identity, ip: str) -> None:
         """Notes that it is in use, without waiting; asked for at most once a minute."""
@@ -74,7 +77,7 @@ class Callers:
             raise CredentialRefused("Invalid token")
         generation = self._generation
         try:
-            who, last_used_at = await kind.find(secret)
+            who, last_used_at = await kind.find(secret, credential.shown_at)
         except CredentialRefused as refused:
             credential.token_id, credential.session_id = refused.token_id, refused.session_id
             raise
