@@ -21,6 +21,8 @@ from tests.accounts import make_person
 from tests.support import ask, configured, refusal, rows
 from tests.test_limits_http import STRANGERS, Box, limited
 
+pytestmark = pytest.mark.slow  # an application of its own for each route
+
 NEEDED = "A token is required: send `Authorization: Token …`."
 GUARDED = [line for line in ROUTES if line.permission not in (PUBLIC, SIGNED_IN)]
 SIGNED = [line for line in ROUTES if line.permission == SIGNED_IN]

@@ -22,6 +22,8 @@ from tests.support import refusal
 from tests.test_audit_plans import steps
 from tests.test_documents import call, edited
 
+pytestmark = pytest.mark.slow  # texts by the thousand
+
 SIGNS = [*"abcABC Ää ßẞ éÉ 漢字かな한글 İıIi ſ ﬁﬀ Σσς Å K ½ ² ﷺ ǅ ａ", "\u0301", "\u0307", "\u1100", "\u1161", "\u00a0"]
 SIGNS += [
     "🔬",

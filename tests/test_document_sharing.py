@@ -19,6 +19,8 @@ from tests.test_documents import call, revisions
 from tests.test_group_members import move
 from tests.test_roles import at_once
 
+pytestmark = pytest.mark.slow  # a world of people and shares
+
 PERMISSIONS = ("read", "comment", "edit")
 
 

@@ -16,6 +16,8 @@ from tests.office import DOCUMENTS, document, folder, listed, made, put, sees, s
 from tests.support import claim, configured, refusal
 from tests.test_roles import at_once
 
+pytestmark = pytest.mark.slow  # every call by everybody
+
 Answer = httpx2.Response
 ACTION = ("POST", "PATCH", "PUT")
 CHANGES: tuple[tuple[str, str, dict[str, Any] | None], ...] = (

@@ -25,6 +25,8 @@ from tests.house import House, opened
 from tests.support import ask, claim, configured, refusal
 from tests.test_permissions import GRANTED, GROUPED, RUNGS
 
+pytestmark = pytest.mark.slow  # every route for every kind of caller
+
 Grants = dict[str, str]
 WIDTH = ("own", "group", "all")
 MUTATING = ("POST", "PUT", "PATCH", "DELETE")
