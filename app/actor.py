@@ -73,5 +73,8 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
         return Forbidden(why, required=list(required), held=self.who.permissions.held())
 
 
+EVERYBODY: dict[str, object] = {"everyone": 1, "self_id": 0, "own_group_id": None}
+"""What `Actor.within` gives, for statements that shall leave nobody out."""
+
 APPLIANCE = Actor(Identity(0, "purser", Permissions(())))
 """Who acts when something happens by itself: a build ends, a mail leaves."""

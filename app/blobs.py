@@ -100,7 +100,7 @@ class Blobs:
                 await anyio.to_thread.run_sync(arriving.install, self.path(held))
             yield blob
         except BaseException as error:
-            if held is not None:
+            if held is not None and isinstance(error, Exception):  # of a cancelled call the row may still be written
                 self._doubted.add(held)
                 self.doubt.ring()
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -588,7 +588,3 @@ FROM (
     FROM documents JOIN document_texts ON document_texts.document_id = documents.id
     WHERE documents.id = :id AND documents.text_revision = :number
 ) AS versions LEFT JOIN users ON users.id = versions.edited_by;
-
--- name: folder_of :value
--- A folder of this account's; None when there is none.
-SELECT id FROM folders WHERE id = :id AND owner_id = :owner_id;

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.actor import Actor, Call
+from app.actor import EVERYBODY, Actor, Call
 from app.audit.structs import AuditFilter, Entry, Place, Position, Record
 from app.db import Query, Tx, limit_s, load
 from app.db.rows import to_json
@@ -137,18 +137,15 @@ def _bound(field: str, text: str | None, otherwise: str) -> str:
         raise Invalid.field(field, str(error)) from None
 
 
-_ANYBODY: dict[str, object] = {"everyone": 1, "self_id": 0, "own_group_id": None}
-
-
 def page_of_token(tx: Tx, token_id: int, behind: Position | None, limit: int) -> list[Record]:
     """What was called with an access token, the newest first; for those who may see the token."""
-    asked = _ANYBODY | _filters(AuditFilter(token_id=token_id), behind)
+    asked = EVERYBODY | _filters(AuditFilter(token_id=token_id), behind)
     return _many(tx, q.page_of_token, asked | {"limit": limit})
 
 
 def count_of_token(tx: Tx, token_id: int) -> int:
     """How many calls with an access token are told of."""
-    asked = _ANYBODY | _filters(AuditFilter(token_id=token_id))
+    asked = EVERYBODY | _filters(AuditFilter(token_id=token_id))
     return tx.value(q.count_of_token, int, **q.count_of_token.its(asked)) or 0
 
 

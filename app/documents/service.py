@@ -104,14 +104,8 @@ def _drives(tx: Tx, actor: Actor, wanted: DocumentFilter) -> list[_Drive]:
 
 def _searched(drives: Sequence[_Drive], text: str) -> _Drive:
     """One statement in the place of these, that tells in which documents a text is found."""
-    kinds = [drive[0] for drive in drives]
-    owners = [asked["owner_id"] for of, asked in drives if of is _OWN]
-    asked = drives[0][1] | _asked(text) | {"shared": _SHARED in kinds, "reached": kinds != [_SHARED]}
-    if _SHARED in kinds:
-        asked["owner_id"] = next(given["owner_id"] for of, given in drives if of is _SHARED)
-    elif owners:
-        asked["owner_id"] = owners[0]
-    return _SEARCH, asked
+    kinds, asked = [kinds for kinds, _ in drives], drives[-1][1]
+    return _SEARCH, asked | _asked(text) | {"shared": _SHARED in kinds, "reached": kinds != [_SHARED]}
 
 
 def _asked(text: str) -> dict[str, object]:
@@ -186,7 +180,7 @@ def get(tx: Tx, actor: Actor, document_id: int, permission: str = "documents:rea
 def create(tx: Tx, actor: Actor, new: DocumentCreate, quota_bytes: int) -> DocumentDetail:
     """Makes a document of the actor's."""
     if new.folder_id is not None:
-        _own_folder(tx, actor.user_id, new.folder_id)
+        files.own_folder(tx, actor.user_id, new.folder_id)
     size = len(new.content.encode())
     files.refuse_beyond_quota(tx, actor.user_id, size, quota_bytes)
     document_id = tx.value(
@@ -209,12 +203,6 @@ def create(tx: Tx, actor: Actor, new: DocumentCreate, quota_bytes: int) -> Docum
     return get(tx, actor, document_id, "documents:write")
 
 
-def _own_folder(tx: Tx, owner_id: int, folder_id: int) -> None:
-    """NotFound unless the folder is that account's: what somebody keeps lies in their own tree."""
-    if tx.value(q.folder_of, int, id=folder_id, owner_id=owner_id) is None:
-        raise NotFound("No such folder.")
-
-
 def _key(tag: str) -> str:
     """What a tag is known by; folding turns some signs into a blank and another."""
     return folded(tag).strip()
@@ -235,7 +223,7 @@ def update(
     PreconditionFailed.unless_same("document", card.revision, revision)
     if patch.folder_id is not UNSET:
         if patch.folder_id is not None:
-            _own_folder(tx, card.owner_id, patch.folder_id)
+            files.own_folder(tx, card.owner_id, patch.folder_id)
         tx.exec(q.move, id=document_id, folder_id=patch.folder_id, now=tx.now)
     if patch.tags is not UNSET:
         tx.exec(q.clear_tags, id=document_id)

@@ -6,9 +6,8 @@ from app.db import Tx
 from app.documents import service
 from app.documents.service import q
 from app.documents.structs import DocumentDetail, DocumentShareCreate, DocumentUnshare
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, NotFound
 from app.teams import service as teams
-from app.values import coming
 
 MOST_SHARES = 1_000
 
@@ -16,13 +15,8 @@ MOST_SHARES = 1_000
 def share(tx: Tx, actor: Actor, document_id: int, new: DocumentShareCreate, revision: int | None) -> DocumentDetail:
     """Shares a document with an account or a team; who has it already has it as is said now."""
     card = service.owned(tx, actor, "documents:write", document_id, revision)
-    user_id, team_id = teams.recipient(tx, actor, new)
-    if user_id == card.owner_id:
-        raise Invalid.field("/user_id", "expected somebody other than the owner")
-    try:
-        expires_at = None if new.expires_at is None else coming(new.expires_at)
-    except ValueError as error:
-        raise Invalid.field("/expires_at", str(error)) from None
+    user_id, team_id = teams.recipient(tx, actor, new, card.owner_id)
+    expires_at = teams.ending(new.expires_at)
     shared = {"id": document_id, "user_id": user_id, "team_id": team_id}
     given = {"permission": new.permission, "expires_at": expires_at}
     tx.exec(q.drop_expired, id=document_id, now=tx.now)
@@ -37,8 +31,7 @@ def share(tx: Tx, actor: Actor, document_id: int, new: DocumentShareCreate, revi
 def unshare(tx: Tx, actor: Actor, document_id: int, given: DocumentUnshare, revision: int | None) -> DocumentDetail:
     """Ends the share of an account, which need not be active any more, or of a team; NotFound when there is none."""
     service.owned(tx, actor, "documents:write", document_id, revision)
-    if [given.user_id, given.username, given.team_id].count(None) != 2:
-        raise Invalid.field("/user_id", "expected one of user_id, username and team_id")
+    teams.refuse_unless_one(given)
     user_id = given.user_id
     if given.username is not None:
         user_id, _ = teams.recipient(tx, actor, given)

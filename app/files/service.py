@@ -128,7 +128,7 @@ def update(tx: Tx, actor: Actor, file_id: int, patch: FilePatch, revision: int |
         raise Forbidden("Only the owner of this file may do that.", access=found.access)
     PreconditionFailed.unless_same("file", found.revision, revision)
     if patch.folder_id is not UNSET and patch.folder_id is not None:
-        _own_folder(tx, found.owner_id, patch.folder_id)
+        own_folder(tx, found.owner_id, patch.folder_id)
     name = found.name if patch.name is UNSET else patch.name
     tx.exec(
         q.update,
@@ -168,7 +168,7 @@ def remove_many(tx: Tx, actor: Actor, file_ids: Sequence[int]) -> int:
     return len(wanted)
 
 
-def _own_folder(tx: Tx, owner_id: int, folder_id: int) -> None:
+def own_folder(tx: Tx, owner_id: int, folder_id: int) -> None:
     """NotFound unless the folder is that account's: what somebody keeps lies in their own tree."""
     if tx.value(q.folder_of, int, id=folder_id, owner_id=owner_id) is None:
         raise NotFound("No such folder.")
@@ -207,7 +207,7 @@ def beyond_quota(needed_bytes: int, left_bytes: int, quota_bytes: int) -> NoSpac
 def begin(tx: Tx, actor: Actor, folder_id: int | None, at_least: int, most_bytes: int, quota_bytes: int) -> Reserved:
     """Lets an upload begin, its place reserved as far as its length is known; how much it may be."""
     if folder_id:
-        _own_folder(tx, actor.user_id, folder_id)
+        own_folder(tx, actor.user_id, folder_id)
     left = quota_bytes - _used(tx, actor.user_id)
     if at_least > left:
         raise beyond_quota(at_least, left, quota_bytes)
@@ -240,7 +240,7 @@ def finish(tx: Tx, actor: Actor, upload_id: int, said: FileUpload, blob: Blob, q
 def add(tx: Tx, actor: Actor, name: str, folder_id: int | None, sha256: str, size_bytes: int, media_type: str) -> int:
     """The id of a new file of the actor's, which names a blob that is held, or named by another file."""
     if folder_id is not None:
-        _own_folder(tx, actor.user_id, folder_id)
+        own_folder(tx, actor.user_id, folder_id)
     found = tx.value(
         q.add,
         int,

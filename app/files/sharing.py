@@ -5,7 +5,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from app.actor import Actor
+from app.actor import EVERYBODY, Actor
 from app.audit import service as audit
 from app.db import Tx
 from app.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
@@ -23,13 +23,12 @@ from app.files.structs import (
     shown,
 )
 from app.teams import service as teams
-from app.values import coming, hashed, instant, unix
+from app.values import hashed, instant, unix
 
 MOST_SHARES = 1_000
 MOST_ACCESSES = 10_000
 URL_S = 3600
 """How long a download URL is good."""
-EVERYBODY = {"everyone": 1, "self_id": 0, "own_group_id": None}
 RESUME_S = 3600.0
 """So long after an access its caller may go on with what broke off, without being counted again."""
 MOST_AGENT = 200
@@ -50,17 +49,12 @@ def share(tx: Tx, actor: Actor, file_id: int, new: FileShareCreate, link: str, r
     Conflict when the account or the team has it already; a share that has ended makes room for the new one.
     """
     file = service.owned(tx, actor, "files:write", file_id, revision)
-    user_id, team_id = (None, None) if new.link else teams.recipient(tx, actor, new)
+    user_id, team_id = (None, None) if new.link else teams.recipient(tx, actor, new, file.owner_id)
     if new.link and (new.user_id, new.username, new.team_id) != (None, None, None):
         raise Invalid.field("/link", "expected either a link, or one of user_id, username and team_id")
     if new.link and new.permission != "read":
         raise Invalid.field("/permission", "expected `read`: a link gives nothing else")
-    if user_id == file.owner_id:
-        raise Invalid.field("/user_id", "expected somebody other than the owner")
-    try:
-        expires_at = None if new.expires_at is None else coming(new.expires_at)
-    except ValueError as error:
-        raise Invalid.field("/expires_at", str(error)) from None
+    expires_at = teams.ending(new.expires_at)
     share_id = _add(tx, actor, file_id, replace(new, user_id=user_id, team_id=team_id, expires_at=expires_at), link)
     audit.record(tx, actor, "files.share", f"files/{file_id}/shares/{share_id}")
     return _shares(tx, file_id, share_id)[0]

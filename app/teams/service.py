@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from app.actor import Actor
+from app.actor import EVERYBODY, Actor
 from app.audit import service as audit
 from app.db import Tx, load
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
@@ -19,6 +19,7 @@ from app.teams.structs import (
     with_members,
 )
 from app.users import service as users
+from app.values import coming
 
 q = load("teams")
 
@@ -53,7 +54,7 @@ def _whole(tx: Tx, row: TeamRow) -> TeamWithMembers:
 
 
 def _again(tx: Tx, team_id: int) -> TeamWithMembers:
-    row = tx.one(q.by_id, TeamRow, id=team_id, **users.EVERYBODY)
+    row = tx.one(q.by_id, TeamRow, id=team_id, **EVERYBODY)
     if row is None:
         raise NotFound("No such team.")
     return _whole(tx, row)
@@ -120,16 +121,33 @@ def add_member(tx: Tx, actor: Actor, team_id: int, new: MemberAdd, revision: int
     return _again(tx, team_id)
 
 
-def recipient(tx: Tx, actor: Actor, given: Recipient) -> tuple[int | None, int | None]:
-    """The account or the team, the other None, that the actor may share something with.
+def recipient(tx: Tx, actor: Actor, given: Recipient, owner_id: int | None = None) -> tuple[int | None, int | None]:
+    """The account or the team, the other None, that the actor may share something of this owner's with.
 
-    NotFound for accounts that are no neighbours, and teams that the actor is not in. Invalid unless it is exactly one.
+    NotFound for accounts that are no neighbours, and teams that the actor is not in. Invalid unless it is exactly one,
+    and not the owner.
     """
-    if [given.user_id, given.username, given.team_id].count(None) != 2:
-        raise Invalid.field("/user_id", "expected one of user_id, username and team_id")
+    refuse_unless_one(given)
     if given.team_id is not None:
         return None, _row(tx, actor, "teams:read", given.team_id).id
-    return users.neighbour(tx, actor, given.user_id, given.username).id, None
+    user_id = users.neighbour(tx, actor, given.user_id, given.username).id
+    if user_id == owner_id:
+        raise Invalid.field("/user_id", "expected somebody other than the owner")
+    return user_id, None
+
+
+def refuse_unless_one(given: Recipient) -> None:
+    """Invalid unless it is exactly one account or team that is named."""
+    if [given.user_id, given.username, given.team_id].count(None) != 2:
+        raise Invalid.field("/user_id", "expected one of user_id, username and team_id")
+
+
+def ending(expires_at: str | None) -> str | None:
+    """When a share ends, None for never; Invalid for an instant that is none, or over."""
+    try:
+        return None if expires_at is None else coming(expires_at)
+    except ValueError as error:
+        raise Invalid.field("/expires_at", str(error)) from None
 
 
 def remove_member(tx: Tx, actor: Actor, team_id: int, user_id: int, revision: int | None) -> None:

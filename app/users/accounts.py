@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
-from app.actor import CALLERS, Actor, Call
+from app.actor import CALLERS, EVERYBODY, Actor, Call
 from app.audit import service as audit
 from app.db import Query, Tx, limit_s, load
 from app.errors import Conflict, Forbidden, Invalid, PreconditionFailed
@@ -162,7 +162,7 @@ def update(tx: Tx, actor: Actor, user_id: int, patch: UserPatch, revision: int |
 
 def update_own(tx: Tx, actor: Actor, patch: UserPatch, revision: int | None) -> User:
     """Changes the caller's own profile."""
-    row = service.row_of(tx, actor.user_id, service.EVERYBODY)
+    row = service.row_of(tx, actor.user_id, EVERYBODY)
     PreconditionFailed.unless_same("user", row.revision, revision)
     return _update(tx, actor, row, patch)
 

@@ -6,7 +6,7 @@ What people do with accounts, their own and others', is `accounts`.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.actor import CALLERS, Actor, Call, Identity
+from app.actor import CALLERS, EVERYBODY, Actor, Call, Identity
 from app.db import Tx, load
 from app.db.rows import to_json
 from app.errors import Conflict, NotFound, PreconditionFailed
@@ -18,7 +18,6 @@ q = load("users")
 
 FIRST = "admin"
 """The username of the super admin that the first token makes."""
-EVERYBODY = {"everyone": 1, "self_id": 0, "own_group_id": None}
 LAST = "The last active super admin can be neither deleted, deactivated nor demoted."
 
 
