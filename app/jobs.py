@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -90,6 +91,15 @@ async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tu
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return first.result(), second.result()
+
+
+async def in_any_case(doing: Awaitable[T]) -> T:
+    """Waits for the end of `doing` however often the caller is cancelled; the caller raises again itself."""
+    task = asyncio.ensure_future(doing)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
 
 
 class Worker:

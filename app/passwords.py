@@ -17,6 +17,7 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple, TypeVar
 
+from app.cores import take_all
 from app.errors import Invalid, Unavailable
 from app.values import folded, new_salt
 
@@ -28,7 +29,6 @@ MOST_WAITING = 1000
 MOST_WAITING_OF_A_CALLER = 256
 RETRY_S = 10
 NICENESS = 5  # added to the service's own
-_CORES = os.sched_getaffinity(0)  # as given to us, before `pkgctl serve` keeps itself to one of them
 
 
 def check(password: str, *, field: str, email: str | None, username: str | None) -> None:
@@ -112,8 +112,7 @@ def outdated(hashed: str) -> bool:
 
 def _settle() -> None:
     """What a thread does first: takes all cores, gives way to the event loop, and has memory given back."""
-    with suppress(OSError):  # the cores were taken from us meanwhile
-        os.sched_setaffinity(0, _CORES)
+    take_all()
     thread = threading.get_native_id()  # on Linux each thread has a priority of its own: setpriority(2), NOTES
     with suppress(PermissionError):  # a sandbox forbids the call
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

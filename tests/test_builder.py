@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from app.packages.builder import Built, Failed, Nix, Stopped
-from app.packages.nix import Ended
 from app.packages.store import NixFailed
-from app.packages.supervision import supervise
 from app.packages.survivors import end_survivors, remove_tree, survivors
+from app.supervision import Ended, supervise
 from tests.nix_store import EXPRESSIONS, FAKES, nix_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.nix]

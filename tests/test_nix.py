@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from app.packages import nix
-from app.packages.nix import Cause, Ended, LogReader, classify, condition
+from app.packages.nix import LogReader, classify, condition
+from app.supervision import Cause, Ended
 
 DRV = "/nix/store/kr8jwdi519nrvc659syiny7dcwfc70z2-big.drv"
 OUT = "/nix/store/kr8jwdi519nrvc659syiny7dcwfc70z2-big"

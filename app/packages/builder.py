@@ -7,14 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from app.jobs import both
+from app.jobs import both, in_any_case
 from app.packages import nix
 from app.packages.attempt_log import AttemptLog
 from app.packages.profiles import Profiles
 from app.packages.space import Space, free_bytes
 from app.packages.store import Halted, NixFailed, Store
-from app.packages.supervision import in_any_case, supervise
 from app.packages.survivors import end_survivors, remove_tree
+from app.supervision import supervise
 
 TRIES = 3
 _DEFAULT = Path(__file__).resolve().with_name("default.nix")

@@ -14,6 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from app.supervision import Cause, Ended
+
 Failure = Literal[
     "evaluation",
     "version_unavailable",
@@ -34,17 +36,6 @@ DETAIL_CHARS = 500
 LINE_BYTES = 64 * 1024
 LINK_NUMBER = re.compile(r"current-(\d{1,9})-link")  # how nix-env names the generations of the profile `current`
 HOW_TO_INSTALL = "Install Nix: apt-get install nix-bin, or see https://nixos.org/download"
-
-
-Cause = Literal["exit", "stopped", "timeout", "silent_timeout", "log_limit"]
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """How a process ended. `exit_code` or `signal` is None, both when none was started; "exit": it ended by itself."""
-
-    exit_code: int | None
-    signal: int | None
-    cause: Cause
 
 
 # --- command lines: lists of words, never a shell

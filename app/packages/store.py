@@ -10,8 +10,8 @@ from pathlib import Path
 
 from app.jobs import both
 from app.packages import nix
-from app.packages.nix import Ended, LogReader
-from app.packages.supervision import supervise
+from app.packages.nix import LogReader
+from app.supervision import Ended, supervise
 
 CLOSURE_BYTES = 8 * 1024 * 1024
 PATHS_AT_ONCE = 2000  # on one command line

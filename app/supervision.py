@@ -1,22 +1,32 @@
-"""Starts one process and never leaves it behind: with fcs's worker the only place where processes are started."""
+"""Starts one process and never leaves it behind: the only place where processes are started."""
 
 import asyncio
 import os
 import signal
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
-from app.packages.nix import Cause, Ended
+import msgspec
 
-T = TypeVar("T")
+from app.cores import all_cores
+from app.jobs import in_any_case
+
+Cause = Literal["exit", "stopped", "timeout", "silent_timeout", "log_limit"]
 
 CHUNK_BYTES = 16 * 1024  # at once, so that whatever else waits for the loop does not wait long
 GRACE_S = 5.0  # from TERM to KILL; nix-build needs 10 ms to end its builder, which KILL would leave running
 DRAIN_S = 0.5  # for what is left in the pipes when the process has gone and something else holds them
-_CORES = os.sched_getaffinity(0)  # as given to us, before `pkgctl serve` keeps itself to one of them
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a process ended. `exit_code` or `signal` is None, both when none was started; "exit": it ended by itself."""
+
+    exit_code: int | None
+    signal: int | None
+    cause: Cause
 
 
 class _Pipe:
@@ -49,6 +59,31 @@ class _Pipe:
             self.closed.set()
 
 
+class _Feed:
+    """The writing end of a pipe to a process. It stays open when all is written: that it closes tells of our end."""
+
+    def __init__(self, content: bytes) -> None:
+        self.reading_end, self._end = os.pipe()
+        self._left = memoryview(content)
+        self._loop = asyncio.get_running_loop()
+        os.set_blocking(self._end, False)
+        self._loop.add_writer(self._end, self._write)
+
+    def _write(self) -> None:
+        try:
+            self._left = self._left[os.write(self._end, self._left[:CHUNK_BYTES]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it reads no more
+            self._left = self._left[:0]
+        if not self._left:
+            self._loop.remove_writer(self._end)
+
+    def close(self) -> None:
+        self._loop.remove_writer(self._end)
+        os.close(self._end)
+
+
 async def supervise(
     argv: Sequence[str],
     *,
@@ -60,24 +95,29 @@ async def supervise(
     stop: asyncio.Event | None = None,
     enough: asyncio.Event | None = None,
     stdout_bytes: int = CHUNK_BYTES,
+    stdin: bytes | None = None,
 ) -> tuple[Ended, bytes]:
     """Runs a process to its end, and says how it ended and what it printed (`stdout_bytes` at most).
 
-    What it writes to stderr goes to `output` chunk by chunk. It is ended early when `stop` is set ("stopped"), when
-    `enough` is set ("log_limit"), and by the two time limits: TERM to its group, KILL after 5 s. A cancelled caller
-    waits for that too. OSError when it cannot be started.
+    It is given `stdin`, which stays open behind that for as long as we live, and then leaves nothing of its group
+    behind; None: nothing. What it writes to stderr goes to `output` chunk by chunk. It is ended early when `stop` is
+    set ("stopped"), when `enough` is set ("log_limit"), and by the two time limits: TERM to its group, KILL after 5 s.
+    A cancelled caller waits for that too. OSError when it cannot be started.
     """
     if stop is not None and stop.is_set():
         return Ended(None, None, "stopped"), b""
     printed = bytearray()
     out, err = _Pipe(lambda chunk: printed.extend(chunk[: stdout_bytes - len(printed)])), _Pipe(output)
+    feed = None if stdin is None else _Feed(stdin)
     try:
-        process = await _started(argv, env, cwd, out, err)
+        process = await _started(argv, env, cwd, feed, out, err)
         try:
             wishes: dict[Cause, asyncio.Event | None] = {"stopped": stop, "log_limit": enough}
             cause = await _cause(process, err, timeout_s, silent_timeout_s, wishes)
             if cause != "exit":
                 await _end(process)
+            if feed is not None:
+                _signal(process.pid, signal.SIGKILL)  # what it has left behind in its group
         except BaseException:
             await in_any_case(_end(process))
             raise
@@ -87,14 +127,19 @@ async def supervise(
     finally:
         out.close()
         err.close()
+        if feed is not None:
+            feed.close()
     code = process.returncode
     assert code is not None
     return Ended(code if code >= 0 else None, -code if code < 0 else None, cause), bytes(printed)
 
 
-async def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: _Pipe, err: _Pipe) -> Process:
+async def _started(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path, feed: _Feed | None, out: _Pipe, err: _Pipe
+) -> Process:
     """The process, in a session of its own. A caller that is cancelled meanwhile does not lose it."""
-    starting = asyncio.ensure_future(_start(argv, env, cwd, out, err))
+    stdin = DEVNULL if feed is None else feed.reading_end
+    starting = asyncio.ensure_future(_start(argv, env, cwd, stdin, out, err))
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -104,44 +149,21 @@ async def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: 
     finally:
         os.close(out.writing_end)
         os.close(err.writing_end)
+        if feed is not None:
+            os.close(feed.reading_end)
 
 
-async def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: _Pipe, err: _Pipe) -> Process:
-    with _all_cores():
+async def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: int, out: _Pipe, err: _Pipe) -> Process:
+    with all_cores():
         return await asyncio.create_subprocess_exec(
             *argv,
-            stdin=DEVNULL,
+            stdin=stdin,
             stdout=out.writing_end,
             stderr=err.writing_end,
             cwd=cwd,
             env=env,
             start_new_session=True,
         )
-
-
-_starting = 0
-_own_cores = _CORES
-
-
-@contextmanager
-def _all_cores() -> Iterator[None]:
-    """A process inherits the cores of the thread that starts it: all of them, or it would begin on our one core."""
-    global _starting, _own_cores
-    if not _starting:
-        _own_cores = os.sched_getaffinity(0)
-        _keep_to(_CORES)
-    _starting += 1
-    try:
-        yield
-    finally:
-        _starting -= 1
-        if not _starting:
-            _keep_to(_own_cores)
-
-
-def _keep_to(cores: set[int]) -> None:
-    with suppress(OSError):  # they were taken from us meanwhile
-        os.sched_setaffinity(0, cores)
 
 
 async def _cause(
@@ -187,12 +209,3 @@ async def _end(process: Process) -> None:
 def _signal(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-
-
-async def in_any_case(doing: Awaitable[T]) -> T:
-    """Waits for the end of `doing` however often the caller is cancelled; the caller raises again itself."""
-    task = asyncio.ensure_future(doing)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-    return task.result()
