@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -101,16 +101,17 @@ class Blobs:
             yield blob
         except BaseException as error:
             if held is not None and isinstance(error, Exception):  # of a cancelled call the row may still be written
-                self._doubted.add(held)
-                self.doubt.ring()
+                self.let_go([held])
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace("The disk is full.") from error
             raise
         finally:
             if held is not None:
-                self._held[held] -= 1
-                if not self._held[held]:
-                    del self._held[held]
+                self._held -= Counter([held])
+                if held in self._doubted:
+                    self.doubt.ring()
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, arriving.discard))
 
     async def _gather(self, chunks: AsyncIterator[bytes], limit: "Limit", arriving: "_Arriving") -> None:
@@ -158,12 +159,21 @@ class Blobs:
                 removed += await self._sweep(database, rooms, old[start : start + TOGETHER], AGE_S)
         return removed
 
+    def let_go(self, blobs: Iterable[str]) -> None:
+        """Has blobs removed soon that something named until now, unless something else does."""
+        self._doubted.update(blobs)
+        self.doubt.ring()
+
     async def sweep_doubted(self, database: Database, rooms: Sequence[Named]) -> None:
-        """Removes what uploads have brought that were refused after all, unless a row names it."""
-        doubted = list(self._doubted)
-        if doubted:
-            await self._sweep(database, rooms, doubted, AT_ONCE)
-            self._doubted.difference_update(doubted)
+        """Removes what uploads have brought that were refused after all, and what was let go, unless a row names it."""
+        doubted, self._doubted = self._doubted, set()
+        try:
+            if doubted:
+                await self._sweep(database, rooms, list(doubted), AT_ONCE)
+        except BaseException:
+            self._doubted |= doubted
+            raise
+        self._doubted |= doubted & self._held.keys()
 
     async def _sweep(self, database: Database, rooms: Sequence[Named], old: Sequence[str], age_s: float) -> int:
         """No upload ends meanwhile: what is asked about here is neither named nor made young before it is removed."""

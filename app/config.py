@@ -64,6 +64,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     max_upload_bytes: int = 100 * 2**20
     user_quota_bytes: int = 10 * 2**30
+    max_fcs_bytes: int = 1000 * 2**20
+    default_fcs_file: Path | None = None
+    """None: who has no FCS file has none."""
     nix_build: str = "nix-build"
     nix_expr: Path | None = None
     """None: the bundled expression, which takes the attribute from <nixpkgs>."""
@@ -339,9 +342,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "USER_QUOTA_BYTES",
         "10737418240",
-        "Bytes that one account may keep in files and documents.",
+        "Bytes that one account may keep in files, documents and FCS files.",
         "user_quota_bytes",
         _BYTES,
+    ),
+    Setting("MAX_FCS_BYTES", "1048576000", "Bytes that one FCS file may have.", "max_fcs_bytes", _BYTES),
+    Setting(
+        "DEFAULT_FCS_FILE",
+        "",
+        "An FCS file that accounts are shown which have none of their own; read at each start.",
+        "default_fcs_file",
+        _path,
     ),
     Setting("NIX_BUILD", "nix-build", "The nix-build program, a name or a path.", "nix_build", str),
     Setting(

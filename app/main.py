@@ -25,6 +25,9 @@ from app.config import Config, ConfigError, load
 from app.datadir import BLOBS, OUTBOX, derive_key, open_database, prepare, secret_key
 from app.db import Database
 from app.errors import MethodNotAllowed, NotFound, PurserError, StartError
+from app.fcs import service as fcs
+from app.fcs.storing import Storing as FcsStoring
+from app.fcs.worker import Computing
 from app.files import service as files
 from app.files.storing import Storing
 from app.mail import MailServer, Outbox
@@ -158,7 +161,12 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         blobs.prepare()
         app.state.files = Storing(database, blobs, config.max_upload_bytes, config.user_quota_bytes)
         await app.state.files.recover()
-        sweeper = Sweeper(blobs, database, [files.named])
+        app.state.fcs = fcs_storing = FcsStoring(database, blobs, config.max_fcs_bytes, config.user_quota_bytes)
+        await fcs_storing.recover(config.default_fcs_file)
+        app.state.fcs_computing = computing = Computing(database, blobs)
+        stack.push_async_callback(computing.stop)
+        computing.start()
+        sweeper = Sweeper(blobs, database, [files.named, fcs.named])
         stack.push_async_callback(sweeper.stop)
         sweeper.start()
         app.state.packages = works = _packages(config, database)
@@ -168,7 +176,7 @@ async def _running(app: Purser, config: Config, desk: FrontDesk) -> AsyncIterato
         stack.push_async_callback(works.downloads.stop)
         await works.downloads.start()
         stack.push_async_callback(streams.close)
-        with on_stop_signal(streams.stop):
+        with on_stop_signal(streams.stop), on_stop_signal(computing.end_waits):
             yield
 
 

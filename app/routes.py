@@ -3,6 +3,7 @@
 from app.audit import routes as audit
 from app.auth import routes as auth
 from app.documents import routes as documents
+from app.fcs import routes as fcs
 from app.files import routes as files
 from app.folders import routes as folders
 from app.groups import routes as groups
@@ -27,7 +28,7 @@ ALIASES = {
 
 ROUTES = (
     *under(API, packages.ROUTES, tokens.ROUTES, auth.ROUTES, users.ROUTES, roles.ROUTES, groups.ROUTES, teams.ROUTES),
-    *under(API, documents.ROUTES, folders.ROUTES, files.ROUTES),
+    *under(API, documents.ROUTES, folders.ROUTES, files.ROUTES, fcs.ROUTES),
     *under(API, audit.ROUTES, system.ROUTES),
     *system.ROOT_ROUTES,
 )

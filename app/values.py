@@ -246,6 +246,9 @@ Id = Annotated[int, msgspec.Meta(ge=1, le=10**18 - 1)]
 """An id in a body or a query; in a path it is 1 to 18 digits."""
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""How text begins that a spreadsheet would run (OWASP, CSV injection)."""
+
 LINE = r"^[^\x00-\x1f\x7f\u2028\u2029]*$(?!\n)"
 """The pattern of text without a line break or another control character."""
 OneLine = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=LINE, description="one line of text")]

@@ -193,6 +193,13 @@ SELECT id FROM folders WHERE id = :id AND owner_id = :owner_id;
 SELECT CAST(
     COALESCE((SELECT sum(storage_use.used_bytes) FROM storage_use WHERE storage_use.owner_id = :owner_id), 0)
     + COALESCE((SELECT sum(file_uploads.reserved_bytes) FROM file_uploads WHERE file_uploads.owner_id = :owner_id), 0)
+    + COALESCE(
+        (
+            SELECT sum(fcs_uploads.size_bytes) FROM fcs_uploads
+            WHERE fcs_uploads.owner_id = :owner_id AND fcs_uploads.status = 'processing'
+                AND fcs_uploads.expires_at > :now
+        ), 0
+    )
     AS BIGINT
 );
 

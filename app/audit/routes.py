@@ -12,6 +12,7 @@ from app.actor import Actor
 from app.audit import service
 from app.audit.structs import AuditFilter, Position, Record
 from app.errors import Invalid
+from app.values import FORMULA
 from app.web.access import route
 from app.web.asked import actor, database, settled_trail
 from app.web.codec import Reply, query, respond
@@ -23,8 +24,6 @@ _SHEET = (
     ("content-type", "text/csv; charset=utf-8; header=present"),
     ("content-disposition", 'attachment; filename="audit.csv"'),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""How text begins that a spreadsheet would run (OWASP, CSV injection)."""
 
 
 async def index(request: Request) -> Response:
@@ -80,7 +79,7 @@ def _lines(rows: list[Record]) -> bytes:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 ROUTES = (route("GET", "/audit", index, "audit:read", query=AuditFilter, answer=list[Record]),)

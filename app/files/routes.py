@@ -37,7 +37,7 @@ from app.web.access import ACTION, PUBLIC, alike, ask_again, route
 from app.web.asked import actor, address, credential, database, etag, if_match, item, location
 from app.web.codec import Header, body, query, respond, typed
 from app.web.paging import Paging, listed, numbered, position
-from app.web.ranges import attached, not_modified, part_of, sent, unchanged
+from app.web.ranges import SANDBOX, attached, not_modified, part_of, sent, unchanged
 from app.web.uploads import FormUpload, RawUpload, Upload
 
 
@@ -181,8 +181,7 @@ async def _bytes(request: Request, file: File | Linked, enter: Callable[[bool], 
     except BaseException:
         content.close()
         raise
-    sandbox = (b"content-security-policy", b"sandbox; default-src 'none'")
-    headers = [(b"etag", tag.encode()), attached(file.name), sandbox]
+    headers = [(b"etag", tag.encode()), attached(file.name), SANDBOX]
     return sent(content, file.media_type, file.size_bytes, part, headers)
 
 

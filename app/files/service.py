@@ -10,7 +10,7 @@ from app.blobs import Blob
 from app.db import Query, Tx, load
 from app.db.rows import to_json
 from app.errors import Forbidden, NoSpace, NotFound, PreconditionFailed, PurserError, TooLarge, TooMany
-from app.files.naming import sanitised
+from app.files.naming import sanitised as sanitised
 from app.files.sniffing import kind, media_type
 from app.files.structs import (
     BlobName,
@@ -36,7 +36,7 @@ MOST_UPLOADS = 16
 RETRY_S = 10
 _LATEST = "9999"
 _KINDS = {"images": "image", "videos": "video", "audio": "audio", "documents": "document", "archives": "archive"}
-_KINDS |= {"others": "other", "texts": "text"}
+_KINDS |= {"others": "other", "texts": "text", "fcs": "fcs"}
 
 
 def page(tx: Tx, actor: Actor, wanted: FileFilter, behind: Place | None, limit: int) -> tuple[list[File], Place | None]:
@@ -190,7 +190,7 @@ def refuse_beyond_quota(tx: Tx, owner_id: int, more_bytes: int, quota_bytes: int
 
 
 def _used(tx: Tx, owner_id: int) -> int:
-    return tx.value(q.used, int, owner_id=owner_id) or 0
+    return tx.value(q.used, int, owner_id=owner_id, now=tx.now) or 0
 
 
 def beyond_quota(needed_bytes: int, left_bytes: int, quota_bytes: int) -> NoSpace:

@@ -187,7 +187,7 @@ class FileAccess(msgspec.Struct, frozen=True):
 
 
 class UseByType(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes by what they are; `texts` are the documents that are written here, with their revisions."""
+    """Bytes by what they are: of files; `texts` of documents, with their revisions; `fcs` of flow-cytometry files."""
 
     images: int
     videos: int
@@ -196,6 +196,7 @@ class UseByType(msgspec.Struct, frozen=True, kw_only=True):
     archives: int
     others: int
     texts: int
+    fcs: int
 
 
 class Storage(msgspec.Struct, frozen=True):

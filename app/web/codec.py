@@ -1,13 +1,15 @@
 """JSON at the door: bodies and query strings become structs, structs become answers. Hostile input is a 400 here."""
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.errors import Invalid, TooLarge, UnsupportedMedia
 from app.values import without_tokens
@@ -29,6 +31,26 @@ class ClientGone(Exception):
     """The client went away before its request was read; there is nobody to answer."""
 
 
+async def left(receive: Receive) -> None:
+    """Returns when the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def while_there(request: Request, doing: Coroutine[Any, Any, T]) -> T:
+    """The result of what takes its time. When the client goes away meanwhile, it is cancelled: ClientGone."""
+    tasks = asyncio.ensure_future(doing), asyncio.ensure_future(left(request.receive))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise ClientGone
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Reply(Response):
     """A whole answer with its headers as bytes: what `starlette.Response` is, without the work of building them."""
 
@@ -39,6 +61,20 @@ class Reply(Response):
         self.raw_headers = [*headers]
         if status != 204:
             self.raw_headers.append((b"content-length", b"%d" % len(body)))
+
+
+class Told(StreamingResponse):
+    """An answer in pieces, of a length that nobody knows before. What makes them is closed in the end in any case."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+        super().__init__(pieces, 200, headers)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._pieces.aclose()
 
 
 def respond(answer: object, status: int = 200, *headers: Header) -> Reply:

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.errors import PurserError, TooMany, Unavailable
 from app.jobs import Bell, first_of
 from app.web.access import still_allowed
-from app.web.codec import Header, Reply
+from app.web.codec import Header, Reply, left
 
 HEARTBEAT_S = 10.0
 GATHER_S = 0.05  # what is told in so short a time travels together
@@ -141,7 +141,7 @@ class EventStream(Response):
         with self._place:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             telling = asyncio.ensure_future(self._tell(send))
-            leaving = asyncio.ensure_future(_left(receive))
+            leaving = asyncio.ensure_future(left(receive))
             stopping = asyncio.ensure_future(self._streams.stopping.wait())
             try:
                 await asyncio.wait({telling, leaving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -185,11 +185,6 @@ class EventStream(Response):
                     await asyncio.sleep(GATHER_S)
                 elif not looked_again.is_set():
                     await send(_part(b":\n\n"))
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _part(body: bytes) -> Message:
