@@ -260,3 +260,78 @@ class Shares(msgspec.Struct, frozen=True):
     """Who else has a document."""
 
     shares: list[dict[str, object]]
+
+
+class FcsFile(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a flow-cytometry file."""
+
+    file_id: int
+    filename: str
+    warnings: list[str]
+
+
+class FcsUpload(msgspec.Struct, frozen=True):
+    """How far an upload in chunks has come; `missing` names some of the chunks that have not."""
+
+    id: int
+    filename: str
+    file_size: int
+    chunk_size: Annotated[int, Meta(ge=1)]
+    uploaded_bytes: int
+    status: str
+    expires_at: str
+    missing: list[int] | None = None
+
+
+class FcsAmplification(msgspec.Struct, frozen=True):
+    """How a logarithmic amplifier made the values."""
+
+    decades: float
+    offset: float
+
+
+class FcsParameter(msgspec.Struct, frozen=True):
+    """What pkgctl reads of a parameter."""
+
+    index: int
+    pnn: str
+    pns: str
+    display: str
+    datatype: str
+    range: int | float | None = None
+    bits: int | None = None
+    amplification: FcsAmplification | None = None
+    gain: float | None = None
+
+
+class FcsParameters(msgspec.Struct, frozen=True):
+    """What was measured."""
+
+    file_id: int
+    parameters: list[FcsParameter]
+
+
+class FcsMeasured(msgspec.Struct, frozen=True):
+    """The parameters of a file as the service wrote them."""
+
+    parameters: msgspec.Raw
+
+
+class FcsKeywords(msgspec.Struct, frozen=True):
+    """The keywords of a file; `hidden` are those whose values the caller may not see."""
+
+    keywords: dict[str, str]
+    hidden: list[str]
+
+
+class FcsStatistics(msgspec.Struct, frozen=True):
+    """The statistics of each parameter."""
+
+    statistics: list[dict[str, object]]
+
+
+class FcsEvents(msgspec.Struct, frozen=True):
+    """Events: for each the values by the names of the parameters."""
+
+    total_events: int
+    events: list[dict[str, object]]

@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +16,6 @@ from app.cli.output import Table, size
 
 if TYPE_CHECKING:
     from app.cli.client import Client
-    from app.cli.transfers import Source
 
 LIST = {
     "ID": "id",
@@ -93,8 +91,10 @@ def _add_share(parser: argparse.ArgumentParser) -> None:
 
 def put(call: Call) -> int:
     """Sends files one after the other, and prints each that is there; the first that fails is the last."""
+    from app.cli.transfers import refuse_unreadable
+
     asked, client = call.arguments, call.client()
-    _check(asked.paths, asked.name)
+    refuse_unreadable(asked.paths, asked.name)
     longest = max(len(asked.name or os.path.basename(path)) for path in asked.paths)
     table = Table(call.screen, SENT, WIDEST, {"ID": 4, "NAME": longest, "SIZE": len("1023.9 KiB")})
     for path in asked.paths:
@@ -112,36 +112,13 @@ def put(call: Call) -> int:
     return OK
 
 
-def _check(paths: list[str], name: str | None) -> None:
-    """Usage for what cannot be sent, before anything is."""
-    if name is not None and len(paths) > 1:
-        raise Usage("--name is for one file")
-    if "-" in paths and name is None:
-        raise Usage("What comes through standard input has no name: give --name")
-    for path in paths:
-        if path != "-":
-            try:
-                readable = not os.path.isdir(path) and os.access(path, os.R_OK)
-                os.stat(path)
-            except (OSError, ValueError) as error:
-                raise Usage(f"{path}: {getattr(error, 'strerror', None) or 'is no path'}") from None
-            if not readable:
-                raise Usage(f"{path} is {'a folder' if os.path.isdir(path) else 'not yours to read'}")
-
-
 def _send(call: Call, client: "Client", path: str) -> bytes:
+    from app.cli.transfers import source
+
     asked = call.arguments
     query = {"name": asked.name or os.path.basename(path), "folder_id": asked.folder or None}
-    with _source(call, path) as source, source.meter.shown(call.screen):
-        return client.upload("/files/content", query, source.body).content
-
-
-def _source(call: Call, path: str) -> "AbstractContextManager[Source]":
-    from app.cli.transfers import Source, reading
-
-    if path == "-":
-        return nullcontext(Source(call.arguments.name, call.screen.read_bytes, None, None))
-    return reading(path)
+    with source(call.screen, path, asked.name) as sending, sending.meter.shown(call.screen):
+        return client.upload("/files/content", query, sending.body).content
 
 
 def get(call: Call) -> int:

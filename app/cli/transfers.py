@@ -4,10 +4,11 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Self
 
-from app.cli.outcomes import Failed
+from app.cli.outcomes import Failed, Usage
 from app.cli.output import Screen, size
 from app.cli.sending import Upload
 
@@ -66,12 +67,22 @@ def _duration(seconds: float) -> str:
 
 
 class Source:
-    """What is to be sent, piece by piece. `length` None: nobody knows how much; `rewind` None: it comes but once."""
+    """What is to be sent, piece by piece. `length` None: nobody knows how much; `rewind` None: it comes but once.
+
+    Of a part of something larger `meter` is that of the whole, and `before` what the whole has come to without it.
+    """
 
     def __init__(
-        self, name: str, read: Callable[[int], bytes], length: int | None, rewind: Callable[[], object] | None
+        self,
+        name: str,
+        read: Callable[[int], bytes],
+        length: int | None,
+        rewind: Callable[[], object] | None,
+        meter: Meter | None = None,
+        before: int = 0,
     ) -> None:
-        self.meter = Meter(os.path.basename(name), length)
+        self.meter = meter or Meter(os.path.basename(name), length)
+        self._before = before
         self._name = name
         self._read = read
         self._length = length
@@ -85,7 +96,7 @@ class Source:
     def _begun(self) -> Iterator[bytes]:
         if self._rewind is not None:
             self._rewind()
-        self.meter.done = 0
+        self.meter.done = self._before
         return self.meter.counted(self._pieces())
 
     def _pieces(self) -> Iterator[bytes]:
@@ -100,25 +111,68 @@ class Source:
             yield piece
 
 
+class File:
+    """A file that is read from any place on, as long as it is now. Failed when it cannot be read, also later."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with _told(path):
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by `__exit__`
+        status = os.fstat(self._file.fileno())
+        self.is_regular = stat.S_ISREG(status.st_mode)
+        self.length = status.st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, limit: int) -> bytes:
+        """Returns the next bytes, at most `limit`; none at the end."""
+        with _told(self.path):
+            return self._file.read(limit) or b""
+
+    def seek(self, at: int) -> None:
+        """Goes on from this byte."""
+        self._file.seek(at)
+
+
 @contextmanager
 def reading(path: str) -> Iterator[Source]:
     """Gives a file to be sent, as long as it is now. Failed when it cannot be read, also later."""
-    with _told(path):
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below
-
-    def read(limit: int) -> bytes:
-        with _told(path):
-            return file.read(limit) or b""
-
-    with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            yield Source(path, read, None, None)
+    with File(path) as file:
+        if not file.is_regular:
+            yield Source(path, file.read, None, None)
             return
-        length: int | None = status.st_size
-        if not length and read(1):  # what the kernel makes up, below /proc, is empty until it is read
+        length: int | None = file.length
+        if not length and file.read(1):  # what the kernel makes up, below /proc, is empty until it is read
             length = None
-        yield Source(path, read, length, lambda: file.seek(0))
+        yield Source(path, file.read, length, lambda: file.seek(0))
+
+
+def source(screen: Screen, path: str, name: str | None) -> AbstractContextManager[Source]:
+    """What is at a path; at `-` standard input, which is called `name`."""
+    if path == "-":
+        return nullcontext(Source(name or "", screen.read_bytes, None, None))
+    return reading(path)
+
+
+def refuse_unreadable(paths: Sequence[str], name: str | None) -> None:
+    """Usage for what cannot be sent, before anything is; `name` is what one file is to be called."""
+    if name is not None and len(paths) > 1:
+        raise Usage("--name is for one file")
+    if "-" in paths and name is None:
+        raise Usage("What comes through standard input has no name: give --name")
+    for path in paths:
+        if path != "-":
+            try:
+                readable = not os.path.isdir(path) and os.access(path, os.R_OK)
+                os.stat(path)
+            except (OSError, ValueError) as error:
+                raise Usage(f"{path}: {getattr(error, 'strerror', None) or 'is no path'}") from None
+            if not readable:
+                raise Usage(f"{path} is {'a folder' if os.path.isdir(path) else 'not yours to read'}")
 
 
 @contextmanager
