@@ -32,6 +32,7 @@ HOUSES = {
     "teams": {"users"},
     "files": {"teams"},
     "documents": {"files", "teams"},
+    "fcs": {"files"},
 }
 FLOOR = {"db", "errors", "actor", "permissions", "values"}
 EVERYTHING = {"main", "routes", "server", "offline", "cli", "__main__", "__init__"}
@@ -41,11 +42,13 @@ FRAME = {
     "config": {"errors", "values"},
     "datadir": {"config", "db", "durable", "errors", "values"},
     "durable": set(),
+    "cores": set(),
+    "supervision": {"cores", "jobs"},
     "logs": {"values"},
     "signals": set(),
     "jobs": {"db", "errors", "values"},
     "blobs": {"db", "durable", "errors", "jobs", "values"},
-    "passwords": {"db", "errors", "values"},
+    "passwords": {"cores", "db", "errors", "values"},
     "mail": {"config", "durable", "errors", "values"},
     "web": FLOOR | {"web", "config", "logs", "jobs", "passwords"},
     "guide": {"web", "errors", "values"},
@@ -53,19 +56,25 @@ FRAME = {
 # What the modules of a room may import beside their own room; `worker` is every other module of a room.
 ROOM = {
     "__init__": set[str](),
-    "routes": {"web", "actor", "errors", "mail", "passwords"},
+    "routes": {"web", "actor", "errors", "mail", "passwords", "values"},
     "service": FLOOR | {"blobs"},
     "structs": {"values", "permissions"},
-    "worker": FLOOR | {"jobs", "blobs", "config", "passwords", "mail"},
+    "pure": {"errors", "values"},
+    "worker": FLOOR | {"jobs", "supervision", "blobs", "config", "passwords", "mail"},
+}
+# From values and an open file to values: nothing of a database, of other rooms or of HTTP.
+PURE = {
+    "fcs": {"events", "layout", "pages", "parser", "plots", "scales", "statistics", "svg", "tasks", "text"},
 }
 # A large service is several modules; routes may also hand work to their own room's workers.
-SERVICES = {"accounts", "activations", "attempts", "authorization", "recovery", "sharing"}
-WORKERS = {"authentication", "downloads", "storing", "switching"}
+SERVICES = {"accounts", "activations", "attempts", "authorization", "recovery", "sharing", "uploads"}
+WORKERS = {"authentication", "downloads", "storing", "switching", "worker"}
 OWN = {
     "__init__": set[str](),
     "routes": {"service", "structs"} | SERVICES | WORKERS,
     "service": {"structs"},
-    "structs": {"structs"},
+    "structs": {"structs", "layout"},
+    "pure": set[str](),
 }
 HTTP = {"starlette", "uvicorn", "multipart", "python_multipart"}
 SPEAKS_HTTP = re.compile(r"app\.(web|cli|guide|main|routes|server|__main__)(\..*)?|app\.\w+\.routes")
@@ -110,9 +119,13 @@ def complaint(module: str, imported: str, rooms: list[str]) -> str | None:
         return None if there[0] in allowed | {here[0]} else f"{module} imports {imported}"
     if len(here) == 2 and here[1] in SERVICES:
         here[1] = "service"
+    pure = PURE.get(here[0], set())
+    if len(here) == 2 and here[1] in pure:
+        here[1] = "pure"
     kind = here[1] if len(here) == 2 and here[1] in ROOM else "__init__" if len(here) == 1 else "worker"
     if there[0] == here[0]:
-        allowed_here = there[1:] and (kind == "worker" or there[1] in OWN[kind] or _is_service_part(kind, there[1]))
+        own = OWN.get(kind, set()) | (pure if kind in ("routes", "pure") else set())
+        allowed_here = there[1:] and (kind == "worker" or there[1] in own or _is_service_part(kind, there[1]))
         return None if allowed_here else f"{module} imports {imported}"
     if there[0] in rooms:
         return None if _may_call(here[0], kind, there) else f"{module} imports {imported}"
@@ -168,6 +181,13 @@ def _may_call(room: str, kind: str, there: list[str]) -> bool:
         ("app.audit.service", "app.notifications.service"),
         ("app.users.service", "app.tokens.service"),
         ("app.fcs.compute.deep", "app.web"),
+        ("app.fcs.parser", "app.db"),
+        ("app.fcs.parser", "app.blobs"),
+        ("app.fcs.parser", "app.fcs.structs"),
+        ("app.fcs.pages", "app.fcs.service"),
+        ("app.fcs.structs", "app.fcs.parser"),
+        ("app.fcs.routes", "app.fcs.compute"),
+        ("app.fcs.routes", "app.blobs"),
     ],
 )
 def test_a_forbidden_arrow_is_noticed(module: str, imported: str) -> None:
@@ -193,10 +213,15 @@ def test_a_forbidden_arrow_is_noticed(module: str, imported: str) -> None:
         ("app.packages.structs", "app.values"),
         ("app.tokens.service", "app.users.service"),
         ("app.tokens.structs", "app.users.structs"),
+        ("app.fcs.service", "app.fcs.parser"),
+        ("app.fcs.parser", "app.fcs.layout"),
+        ("app.fcs.routes", "app.fcs.pages"),
+        ("app.fcs.structs", "app.fcs.layout"),
+        ("app.fcs.compute", "app.fcs.statistics"),
     ],
 )
 def test_the_arrows_of_the_design_are_let_pass(module: str, imported: str) -> None:
-    assert complaint(module, imported, ["audit", "packages", "tokens", "users"]) is None
+    assert complaint(module, imported, ["audit", "fcs", "packages", "tokens", "users"]) is None
 
 
 def test_imports_are_read_wherever_they_stand() -> None:

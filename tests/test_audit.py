@@ -17,12 +17,14 @@ from app.routes import ROUTES
 from app.values import new_secret, new_token
 from app.web.access import ACTION, PUBLIC, SIGNED_IN, RouteLine
 from tests.accounts import PASSWORD, Person, make_person
+from tests.fcs_writer import fcs
 from tests.support import Clock, ask, claim, configured, refusal, rows
 
 pytestmark = pytest.mark.slow  # an application of its own for each route
 
 LINES = ROUTES
 AUDIT, PACKAGES, VERSION = "/api/v1/audit", "/api/v1/packages", "/api/v1/version"
+SAMPLE = fcs([[1.0, 2.0]], names=["FSC-A"])
 LINK = new_secret()
 """What stands for a link, which nobody was ever given."""
 
@@ -51,6 +53,14 @@ def flushed(
     return rows(config.database_path, f"SELECT * FROM audit WHERE {where} ORDER BY id", *values)  # noqa: S608
 
 
+def measured(client: TestClient) -> None:
+    """An FCS file, and an upload of which all chunks have come; each has the id 1."""
+    made = client.put("/api/v1/fcs/content?name=a.fcs", content=SAMPLE)
+    begun = client.post("/api/v1/fcs/uploads", json={"filename": "b.fcs", "file_size": len(SAMPLE)})
+    assert (made.json()["file_id"], begun.json()["id"]) == (1, 1)
+    assert client.put("/api/v1/fcs/uploads/1/chunks/0", content=SAMPLE).json()["missing"] == []
+
+
 def tokens(client: TestClient) -> dict[str, tuple[str, int | None]]:
     """Credentials of every kind: the text of the header's second half, and the token that it names."""
     narrow = client.post("/api/v1/tokens", json={"scopes": ["fcs:read"]}).json()
@@ -71,6 +81,8 @@ def test_every_call_with_a_credential_leaves_exactly_one_row(
 ) -> None:
     """Well asked, badly asked, asked for nothing, by a wrong method, by everybody: each call is found by its id."""
     client.post("/api/v1/packages", json={"name": "vim", "version": "9.1"})
+    if line.path.startswith("/api/v1/fcs"):
+        measured(client)
     ways = {
         "plain": (line.method, at(line), b""),
         "missing": (line.method, at(line, "999"), b""),
@@ -254,12 +266,18 @@ def leave(client: TestClient, path: str = PACKAGES, number: str = "left", *, met
         ("POST", PACKAGES),
         ("POST", "/api/v1/files"),
         ("PUT", "/api/v1/files/content?name=a.txt"),
+        ("POST", "/api/v1/fcs/upload"),
+        ("PUT", "/api/v1/fcs/content?name=a.fcs"),
+        ("PUT", "/api/v1/fcs/uploads/1/chunks/0"),
+        ("POST", "/api/v1/fcs/uploads/1/complete"),
         ("DELETE", f"{PACKAGES}/1"),
     ],
 )
 def test_a_call_whose_client_leaves_before_it_was_read_has_its_row(
     client: TestClient, app: Purser, config: Config, method: str, path: str
 ) -> None:
+    begun = client.post("/api/v1/fcs/uploads", json={"filename": "a.fcs", "file_size": 100})
+    assert (begun.status_code, begun.json()["id"]) == (201, 1)
     leave(client, path, method=method)
     [row] = flushed(client, app, config, "request_id = 'left'")
     assert (row["status"], row["actor_name"], row["kind"]) == (499, "admin", "call")
@@ -442,6 +460,50 @@ def test_every_change_of_what_people_keep_leaves_its_one_row(client: TestClient,
     rooms = tuple(f"/api/v1/{room}" for room in ("documents", "folders", "files"))
     changing = {(line.method, line.path) for line in LINES if line.path.startswith(rooms) and line.method != "GET"}
     assert {(row["method"], row["route"]) for row in ours} == changing
+
+
+def sent(client: TestClient) -> Iterator[tuple[httpx2.Response, str | None, str | None]]:
+    """FCS files that come in every way there is, and go, each time with the action and the target of the row."""
+
+    def call(
+        method: str, path: str, action: str | None = None, target: str | None = None, **more: Any
+    ) -> tuple[httpx2.Response, str | None, str | None]:
+        return client.request(method, f"/api/v1/fcs/{path}", **more), action, target
+
+    new = {"filename": "c.fcs", "file_size": len(SAMPLE)}
+    yield call("POST", "upload", "fcs.upload", "fcs/files/1", files={"file": ("a.fcs", SAMPLE)})
+    yield call("PUT", "content?name=b.fcs", "fcs.upload", "fcs/files/2", content=SAMPLE)
+    yield call("POST", "uploads", "fcs.upload_begin", "fcs/uploads/1", json=new)
+    for _ in range(2):
+        yield call("PUT", "uploads/1/chunks/0", content=SAMPLE)
+    yield call("POST", "uploads/1/complete", "fcs.upload", "fcs/files/3")
+    yield call("POST", "uploads", "fcs.upload_begin", "fcs/uploads/2", json=new)
+    yield call("DELETE", "uploads/2", "fcs.upload_abort", "fcs/uploads/2")
+    yield call("DELETE", "files/1", "fcs.delete", "fcs/files/1")
+
+
+def test_every_change_of_fcs_files_leaves_its_one_row(client: TestClient, app: Purser, config: Config) -> None:
+    """By every route that changes something of them; what changes nothing that anybody sees is a call."""
+    began = flushed(client, app, config)[-1]["id"]
+    told = [
+        (answer.headers["x-request-id"], answer.status_code, action, target) for answer, action, target in sent(client)
+    ]
+    ours = flushed(client, app, config, "id > ?", began)
+    assert [(row["request_id"], row["status"], row["action"], row["target"]) for row in ours] == told
+    assert [row["kind"] for row in ours] == ["call" if row["action"] is None else "change" for row in ours]
+    assert {(row["actor_name"], row["token_id"], row["authorized"]) for row in ours} == {("admin", 1, 1)}
+    changing = {(line.method, line.path) for line in LINES if line.path.startswith("/api/v1/fcs")}
+    assert {(row["method"], row["route"]) for row in ours} == {pair for pair in changing if pair[0] != "GET"}
+
+
+def test_an_upload_that_is_completed_again_leaves_a_row_again(client: TestClient, app: Purser, config: Config) -> None:
+    """Although it changes nothing any more: the same file is told."""
+    measured(client)
+    for number in ("first", "again"):
+        answer = client.post("/api/v1/fcs/uploads/1/complete", headers={"X-Request-ID": number})
+        assert (answer.status_code, answer.json()["file_id"]) == (201, 2)
+        found = flushed(client, app, config, "request_id = ?", number)
+        assert [(row["status"], row["authorized"], row["token_id"]) for row in found] == [(201, 1, 1)], number
 
 
 def test_a_link_is_in_no_row_neither_where_it_is_made_nor_where_it_is_used(

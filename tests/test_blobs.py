@@ -336,6 +336,79 @@ async def test_the_sweeper_goes_on_after_what_it_cannot_sweep(
     await soon(sweeper.stop())
 
 
+async def test_what_is_let_go_goes_although_it_is_young(blobs: Blobs, db: SqliteDatabase) -> None:
+    """Unless a row of any room names it, or it is held; nothing else goes, and what is not there does no harm."""
+    kinds = {name: await kept(blobs, name.encode()) for name in ("named", "elsewhere", "gone", "kept")}
+    await db.write(add, kinds["named"].sha256)
+
+    def elsewhere(tx: Tx, asked: Sequence[str]) -> list[str]:
+        return [text for text in asked if text == kinds["elsewhere"].sha256]
+
+    async with blobs.receive(pieces(b"held"), ANY) as held:
+        blobs.let_go(kinds[name].sha256 for name in ("named", "elsewhere", "gone"))
+        blobs.let_go([held.sha256, kinds["gone"].sha256, "0" * 64])
+        await soon(blobs.sweep_doubted(db, [named, elsewhere]))
+        assert lie(blobs) == {held.sha256, *(kinds[name].sha256 for name in ("named", "elsewhere", "kept"))}
+    assert (arriving(blobs), open_files(blobs)) == ([], [])
+
+
+async def test_what_was_let_go_and_comes_again_is_kept(blobs: Blobs, db: SqliteDatabase) -> None:
+    """It is named by the time the sweeper asks, or held: before it is let go, and after."""
+    blob = await kept(blobs, b"again")
+    blobs.let_go([blob.sha256])
+    async with blobs.receive(pieces(b"again"), ANY):
+        await soon(blobs.sweep_doubted(db, [named]))
+        await db.write(add, blob.sha256)
+    await soon(blobs.sweep_doubted(db, [named]))
+    assert blobs.path(blob.sha256).read_bytes() == b"again"
+
+
+async def test_when_nothing_is_let_go_no_room_is_asked(blobs: Blobs, db: SqliteDatabase) -> None:
+    asked: list[Sequence[str]] = []
+
+    def noting(tx: Tx, texts: Sequence[str]) -> list[str]:
+        asked.append(texts)
+        return []
+
+    await kept(blobs, b"young")
+    blobs.let_go([])
+    await soon(blobs.sweep_doubted(db, [noting]))
+    blobs.let_go(["0" * 64])
+    for _ in range(2):
+        await soon(blobs.sweep_doubted(db, [noting]))
+    assert asked == [["0" * 64]]
+
+
+async def test_what_is_let_go_while_nobody_can_be_asked_goes_later(blobs: Blobs, db: SqliteDatabase) -> None:
+    blob = await kept(blobs, b"x")
+    blobs.let_go([blob.sha256])
+
+    def cannot(tx: Tx, texts: Sequence[str]) -> list[str]:
+        raise NoSpace("Not now.")
+
+    with pytest.raises(NoSpace):
+        await soon(blobs.sweep_doubted(db, [cannot]))
+    assert lie(blobs) == {blob.sha256}
+    await soon(blobs.sweep_doubted(db, [named]))
+    assert lie(blobs) == set()
+
+
+async def test_the_sweeper_is_woken_by_what_is_let_go(blobs: Blobs, db: SqliteDatabase) -> None:
+    """However often: it does not wait for its hour."""
+    sweeper = Sweeper(blobs, db, [named])
+    sweeper.start()
+    stays = await kept(blobs, b"stays")
+    await db.write(add, stays.sha256)
+    for number in range(3):
+        blob = await kept(blobs, b"%d" % number)
+        blobs.let_go([stays.sha256, blob.sha256])
+        async with asyncio.timeout(10):
+            while blob.sha256 in lie(blobs):
+                await asyncio.sleep(0.005)
+    await soon(sweeper.stop())
+    assert lie(blobs) == {stays.sha256}
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, a_file, a_dangling_link], ids=lambda make: make.__name__)
 def test_a_start_clears_what_was_arriving(tmp_path: Path, make: Callable[[Path], None]) -> None:
     blobs = Blobs(tmp_path / "blobs")

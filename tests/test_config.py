@@ -91,6 +91,8 @@ def test_nothing_needs_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("BUILD_LOG_LIMIT", "1024", "build_log_limit_bytes", 1024),
         ("MAX_UPLOAD_BYTES", "1000", "max_upload_bytes", 1000),
         ("USER_QUOTA_BYTES", "0", "user_quota_bytes", 0),
+        ("MAX_FCS_BYTES", "1000", "max_fcs_bytes", 1000),
+        ("DEFAULT_FCS_FILE", "/srv/sample.fcs", "default_fcs_file", Path("/srv/sample.fcs")),
         ("MIN_FREE_BYTES", "0", "min_free_bytes", 0),
         ("SLOW_QUERY_MS", "0", "slow_query_ms", 0),
     ],

@@ -16,11 +16,15 @@ from app.permissions import LADDER
 from app.routes import ROUTES
 from app.web.access import RouteLine
 from app.web.problems import STATUSES, internal, problem
+from tests.fcs_writer import fcs
 from tests.support import Service, ask, claim, configured, refusal
 
 pytestmark = pytest.mark.slow  # an application of its own for each route
 
 PACKAGE = {"name": "firefox", "version": "2.1.0"}
+SAMPLE = fcs([[1.0, 2.0]], names=["FSC-A"])
+ASKED = {"/api/v1/fcs/histogram": "?x=1", "/api/v1/fcs/density": "?x=1&y=1&format=svg"}
+"""What must be said for an answer."""
 
 
 @pytest.fixture
@@ -73,6 +77,11 @@ def test_every_error_has_one_shape(client: TestClient, package: dict[str, Any]) 
     behind = client.get(f"/api/v1/files/{file}/download", headers={"Range": "bytes=5-"})
     assert refusal(behind, 416, "RANGE_NOT_SATISFIABLE")["size_bytes"] == 5
     assert behind.headers["content-range"] == "bytes */5"
+    none = refusal(client.put("/api/v1/fcs/content?name=a.fcs", content=b"hello"), 400, "VALIDATION_ERROR")
+    assert none["errors"][0]["field"] == "/file"
+    upload = client.post("/api/v1/fcs/uploads", json={"filename": "a.fcs", "file_size": 2}).json()["id"]
+    unfinished = refusal(client.post(f"/api/v1/fcs/uploads/{upload}/complete"), 409, "CONFLICT")
+    assert (unfinished["state"], unfinished["missing"]) == ("processing", [0])
 
 
 def test_what_finds_no_room_has_that_shape_too(tmp_path: Path) -> None:
@@ -138,7 +147,12 @@ def test_head_answers_as_get_does_without_a_body(client: TestClient, package: di
     for noun, wanted in {"folders": {"name": "letters"}, "documents": {"title": "Title"}}.items():
         assert client.post(f"/api/v1/{noun}", json=wanted).json()["id"] == 1
     assert client.put("/api/v1/files/content?name=a.txt", content=b"hello").json()["id"] == 1
-    get, head = ask(client, "GET", path), client.head(path)
+    query = ASKED.get(line.path, "")
+    if line.path.startswith("/api/v1/fcs"):
+        assert client.put("/api/v1/fcs/content?name=a.fcs", content=SAMPLE).json()["file_id"] == 1
+        assert client.post("/api/v1/fcs/uploads", json={"filename": "b", "file_size": 9}).json()["id"] == 1
+        assert client.get(f"{path}{query}").status_code == 200
+    get, head = ask(client, "GET", path, query=query[1:].encode()), client.head(f"{path}{query}")
     assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"])
     for name in ("etag", "accept-ranges", "content-disposition", "content-security-policy"):
         assert head.headers.get(name) == get.headers.get(name)

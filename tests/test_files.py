@@ -358,7 +358,7 @@ def test_copies_fill_the_quota_of_whoever_makes_them(small: House) -> None:
 
 def test_the_use_of_space_is_told_by_type(small: House) -> None:
     who = small.person()
-    nothing = dict.fromkeys(("images", "videos", "audio", "documents", "archives", "others", "texts"), 0)
+    nothing = dict.fromkeys(("images", "videos", "audio", "documents", "archives", "others", "texts", "fcs"), 0)
     assert used(small, who) == {"used": 0, "total": 100, "percentage": 0.0, "by_type": nothing}
     heads = {"images": b"GIF89a", "videos": b"\x1aE\xdf\xa3", "audio": b"ID3", "documents": b"words", "others": b"\0"}
     files = {name: put(small, who, head) for name, head in {**heads, "archives": b"PK\3\4"}.items()}

@@ -12,6 +12,7 @@ from app.main import create_app
 from app.routes import ROUTES
 from app.web.access import RouteLine
 from tests.accounts import PASSWORD, Person, bearer, make_account, make_group, make_person, sign_in
+from tests.fcs_writer import fcs
 from tests.support import claim, configured, refusal
 
 USERS, TOKENS = "/api/v1/users", "/api/v1/tokens"
@@ -357,6 +358,93 @@ def test_what_a_group_keeps_is_deleted_within_it_and_not_beside_it(
     again = bearer(sign_in(client, lead.username)["access_token"])
     assert client.delete(f"/api/v1/{noun}/{own}", headers=again).status_code == 204
     refusal(client.get(f"/api/v1/{noun}/{own}", headers=nils), 404, "NOT_FOUND")
+
+
+SAMPLE = fcs([[1.0, 2.0]], names=["FSC-A"])
+OF_A_FILE = ("files/{}", "files/{}/download", "parameters?file_id={}", "events?file_id={}", "keywords?file_id={}")
+OF_A_FILE += ("statistics?file_id={}", "histogram?x=1&bins=2&file_id={}", "density?x=1&y=1&bins=2&file_id={}")
+
+
+def measured(town: Town, who: Person) -> int:
+    """The id of a new FCS file of somebody's."""
+    made = town.client.put("/api/v1/fcs/content?name=a.fcs", content=SAMPLE, headers=who.headers)
+    assert made.status_code == 201, made.text
+    return int(made.json()["file_id"])
+
+
+@pytest.fixture(scope="module")
+def files(town: Town) -> dict[str, int]:
+    """An FCS file of somebody in each group, and in none; a role that administers those of a group."""
+    grants = [{"permission": "fcs:admin", "reach": "group"}]
+    assert town.client.post("/api/v1/roles", json={"name": "cytometrist", "permissions": grants}).status_code == 201
+    return {name: measured(town, town.people[name]) for name in ("nils", "nora", "sam", "otto")}
+
+
+def opened_files(town: Town, headers: dict[str, str], files: dict[str, int]) -> set[str]:
+    """Whose FCS files somebody is shown, by every route that reads one and by the list alike; of any other nothing."""
+    found = set()
+    for name, file_id in files.items():
+        answers = [town.client.get(f"/api/v1/fcs/{path.format(file_id)}", headers=headers) for path in OF_A_FILE]
+        if answers[0].status_code == 200:
+            found.add(name)
+            assert [answer.status_code for answer in answers] == [200] * len(OF_A_FILE), name
+            continue
+        for answer in answers:
+            assert refusal(answer, 404, "NOT_FOUND")["detail"] == "No such FCS file.", name
+    listed = town.client.get("/api/v1/fcs/files?count=true&limit=1000", headers=headers)
+    shown = [file["file_id"] for file in listed.json()]
+    assert {name for name, file_id in files.items() if file_id in shown} == found
+    assert (listed.headers["x-total-count"], shown) == (str(len(shown)), sorted(shown, reverse=True))
+    pages = town.client.get("/api/v1/fcs/files?limit=1", headers=headers)
+    for file_id in shown:
+        assert [file["file_id"] for file in pages.json()] == [file_id]
+        if "next" in pages.links:
+            pages = town.client.get(pages.links["next"]["url"], headers=headers)
+    return found
+
+
+@pytest.mark.slow  # each plot is a process
+def test_who_administers_the_fcs_files_of_a_group_reads_them_as_long_as_in_it(
+    town: Town, files: dict[str, int]
+) -> None:
+    """An admin reads all; everybody else the own; nobody through a token that may not administer."""
+    lead = person(town, "user", "cytometrist", group_id=town.north)
+    through = bearer(token(town.client, lead, "fcs:admin")["token"])
+    assert opened_files(town, through, files) == {"nils", "nora"}
+    assert opened_files(town, bearer(token(town.client, lead, "fcs:analyze")["token"]), files) == set()
+    move(town, lead.id, town.south)
+    assert opened_files(town, through, files) == {"sam"}
+    move(town, lead.id, None)
+    assert opened_files(town, through, files) == set()
+    assert opened_files(town, town.people["nils"].headers, files) == {"nils"}
+    for name in ("nora", "ann"):
+        assert opened_files(town, town.people[name].headers, files) == {*files}
+
+
+def test_who_administers_fcs_files_deletes_those_within_reach_alone(town: Town, files: dict[str, int]) -> None:
+    client = town.client
+    lead = person(town, "cytometrist", group_id=town.north)
+    own = {name: measured(town, town.people[name]) for name in ("nils", "sam")}
+    refusal(client.delete(f"/api/v1/fcs/files/{own['sam']}", headers=lead.headers), 404, "NOT_FOUND")
+    assert client.delete(f"/api/v1/fcs/files/{own['nils']}", headers=lead.headers).status_code == 204
+    nils, sam = (town.people[name].headers for name in own)
+    refusal(client.get(f"/api/v1/fcs/files/{own['nils']}", headers=nils), 404, "NOT_FOUND")
+    assert client.get(f"/api/v1/fcs/files/{own['sam']}", headers=sam).status_code == 200
+
+
+def test_an_upload_in_chunks_is_for_who_began_it_alone(town: Town, files: dict[str, int]) -> None:
+    """Whoever administers files: what is not yet one is nobody else's."""
+    client, nils = town.client, town.people["nils"].headers
+    new = {"filename": "a.fcs", "file_size": len(SAMPLE)}
+    upload = f"/api/v1/fcs/uploads/{client.post('/api/v1/fcs/uploads', json=new, headers=nils).json()['id']}"
+    lead = person(town, "user", "cytometrist", group_id=town.north)
+    for headers in (lead.headers, town.people["nora"].headers, {}):
+        for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/complete"), ("PUT", "/chunks/0")):
+            more = {"content": SAMPLE} if method == "PUT" else {}
+            answer = client.request(method, upload + path, headers=headers, **more)
+            assert refusal(answer, 404, "NOT_FOUND")["detail"].startswith("No such upload"), (method, path)
+        assert client.get("/api/v1/fcs/uploads", headers=headers).json() == []
+    assert client.get(upload, headers=nils).json()["missing"] == [0]
 
 
 Request = tuple[str, dict[str, Any]]

@@ -17,6 +17,7 @@ from app.routes import ROUTES
 from app.values import FileName
 from app.web.access import PUBLIC, RouteLine
 from app.web.problems import problem
+from tests.fcs_writer import fcs
 from tests.support import Service, ask, claim, configured, refusal, rows, until
 
 pytestmark = pytest.mark.slow
@@ -27,9 +28,12 @@ OURS = [line for line in ROUTES if line.refuse is problem]
 """Those that refuse as all do, public ones too."""
 WITH_BODY = [line for line in OURS if line.body is not None]
 CHANGES = [line for line in OURS if line.method not in ("GET", "HEAD") and not line.streams]
-FORMS = [line for line in ROUTES if line.streams and line.query is None]
+CHUNK = next(line for line in ROUTES if line.path.endswith("/chunks/{chunk_id}"))
+FORMS = [line for line in ROUTES if line.streams and line.query is None and line is not CHUNK]
 RAW = [line for line in ROUTES if line.streams and line.query is not None]
 """Those whose body is a file; of `RAW` it is nothing but the file."""
+SAMPLE = fcs([[1.0, 2.0]], names=["FSC-A"])
+CHUNK_BYTES = 2**20
 BIG = b" " * (2 * 2**20)
 
 UNDECODABLE = {
@@ -123,14 +127,26 @@ VALID: dict[str, dict[str, Any]] = {
     "FileRename": {"name": "another.txt"},
     "FileMove": {"folder_id": None},
     "FileRevoke": {"share_id": 999},
+    "UploadCreate": {"filename": "a.fcs", "file_size": 100},
 }
-VALID_QUERIES: dict[str, dict[str, str]] = {"Question": {"user_id": "1", "permission": "users:read"}}
+VALID_QUERIES: dict[str, dict[str, str]] = {
+    "Question": {"user_id": "1", "permission": "users:read"},
+    "HistogramAsked": {"x": "FSC-A", "bins": "2"},
+    "DensityAsked": {"x": "FSC-A", "y": "FSC-A", "bins": "2"},
+}
+MEANT: dict[str, tuple[bytes, ...]] = {
+    **dict.fromkeys(("min", "max", "x_min", "x_max", "y_min", "y_max"), (b"-1", b"1.5", b"9223372036854775808")),
+    "cofactor": (b"1.5",),
+    "parameters": (b"1%0A",),
+}
+"""Of the hostile values those that are good ones: any number is a limit, and names may stand apart."""
 FREE_TEXT = {"q", "name", "role", "offset", "attempt", "action", "target", "type", "tags"}
 """Parameters that may look like anything; they are compared and never obeyed, and find nothing here."""
 HOSTILE_VALUES = (
     *(b"%00", b"%zz", b"%ff", b"%ed%a0%80", b"9" * 400, b"1" + b"0" * 400, b"9223372036854775808", b"1e999", b"-1"),
     *(b"null", b"NULL", b"[]", b"x" * 5000, b"1.5", b"%0A", b"1%0A", b"%E2%80%AE", b"..%2F..", b"true%00"),
 )
+ODD_LENGTHS = (b"", b"-1", b"1e3", b"+5", b"2", b"\xff", b"9" * 30)
 BETWEEN = b"%0A"
 """What stands between the title and the text of a document, as they are searched."""
 BOUNDARY = b"0123456789"
@@ -151,7 +167,7 @@ KNOWN_HEADERS: dict[bytes, dict[bytes, int]] = {
         **dict.fromkeys((b"bytes=\xd9\xa1-", b"bytes=0x0-", b"bytes=+1-2", b"bytes=1-2\0", b"bytes=1-2-3"), 200),
         **dict.fromkeys((b"lines=0-1", b"BYTES=0-1", b"bytes:0-1", b"bytes"), 200),
         **dict.fromkeys((b"bytes=0-", b"bytes=1-2", b"bytes=-1", b"bytes=-" + b"9" * 18, b"bytes=5-" + b"9" * 18), 206),
-        **dict.fromkeys((b"bytes=6-", b"bytes=-0", b"bytes=" + b"9" * 18 + b"-", b"bytes=7-9"), 416),
+        **dict.fromkeys((b"bytes=SIZE-", b"bytes=-0", b"bytes=" + b"9" * 18 + b"-", b"bytes=SIZE-SIZE9"), 416),
     },
     b"if-range": {b"TAG": 206, b"W/TAG": 200, b"Sat, 21 Nov 2026 06:17:00 GMT": 200, b"*": 200},
     b"if-none-match": {b"TAG": 304, b"W/TAG": 304, b"*": 304, b'"x", ' * 5000 + b"TAG": 304, b"TAGx": 200},
@@ -218,6 +234,11 @@ def title(line: RouteLine) -> str:
     return f"{line.method} {line.path}"
 
 
+def is_fcs(line: RouteLine) -> bool:
+    """Whether it takes an FCS file, and nothing else."""
+    return line.path.startswith("/api/v1/fcs/")
+
+
 def tables(config: Config) -> dict[str, list[dict[str, Any]]]:
     """All that is stored, but the trail and when a token was last used."""
     names = [row["name"] for row in rows(config.database_path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -254,8 +275,14 @@ def opened(folder: Path) -> Iterator[Held]:
         ):
             assert client.post(f"/api/v1/{noun}", json=wanted).json()["id"] == 1
         assert client.put("/api/v1/files/content?name=a.txt", content=b"hello\n").json()["id"] == 1
+        assert client.put("/api/v1/fcs/content?name=a.fcs", content=SAMPLE).json()["file_id"] == 1
+        new = {"filename": "b.fcs", "file_size": CHUNK_BYTES + 1, "chunk_size": CHUNK_BYTES}
+        assert client.post("/api/v1/fcs/uploads", json=new).json()["id"] == 1
+        assert client.put("/api/v1/fcs/uploads/1/chunks/1", content=b"x").json()["missing"] == [0]
+        assert client.get("/api/v1/fcs/statistics").status_code == 200, "nothing more is being computed"
         found = tables(config)
         kept = ("packages", "tokens", "users", "groups", "teams", "team_members", "folders", "documents", "files")
+        kept += ("fcs_contents", "fcs_files", "fcs_uploads", "fcs_chunks")
         assert {len(found[noun]) for noun in kept} == {1}
         yield Held(client, config)
 
@@ -373,7 +400,9 @@ def test_a_body_where_none_is_taken_is_refused(unharmed: TestClient, line: Route
 @pytest.mark.parametrize("line", FORMS, ids=title)
 def test_a_form_that_is_none_is_refused(unharmed: TestClient, line: RouteLine) -> None:
     """Whole, and in small pieces; nothing of it is kept, and the refusal is as small as any."""
+    letter = SAMPLE if is_fcs(line) else b"Dear"
     for what, content in ODD_FORMS.items():
+        content = content.replace(b"Dear", letter)
         for size in (len(content) + 1, max(7, len(content) // 500)):
             body = [content[begin : begin + size] for begin in range(0, len(content), size)]
             answer = ask(unharmed, line.method, at(line), headers=[(b"content-type", FORM)], body=body)
@@ -398,45 +427,71 @@ def test_a_body_of_another_type_than_a_form_is_refused(unharmed: TestClient, lin
 def test_an_upload_over_its_limit_is_refused_before_it_is_read(unharmed: TestClient, line: RouteLine) -> None:
     """Of a form no more is read than stands before its file."""
     query, begun = (b"name=a.txt", []) if line.query else (b"", [form(LETTER, end=b"")])
-    for length in (b"106000000", b"9" * 18):
+    most = (1000 if is_fcs(line) else 100) * 2**20
+    for length in (b"%d" % (most + 2**20 + 1), b"9" * 18):
         given = [(b"content-length", length), (b"content-type", FORM)]
         answer = ask(unharmed, line.method, at(line), query=query, headers=given, body=begun)
-        assert refusal(answer, 413, "PAYLOAD_TOO_LARGE")["limit_bytes"] == 100 * 2**20
+        assert refusal(answer, 413, "PAYLOAD_TOO_LARGE")["limit_bytes"] == most
+
+
+def test_a_chunk_that_is_none_is_refused(unharmed: TestClient) -> None:
+    """Declared or not, whole and in small pieces; also one that is too long for any."""
+    path = at(CHUNK, chunk_id="0")
+    for what, content in {**UNDECODABLE, "nothing": b"", "too long": BIG, "a byte too long": BIG[: 2**20 + 1]}.items():
+        size = max(7, len(content) // 100)
+        body = [content[begin : begin + size] for begin in range(0, len(content), size)]
+        for given in ([(b"content-length", b"%d" % len(content))], [(b"transfer-encoding", b"chunked")]):
+            answer = ask(unharmed, CHUNK.method, path, headers=given, body=body)
+            assert answer.status_code == 400, what
+            refusal(answer, 400, "VALIDATION_ERROR")
+    for length in (b"9" * 18, b"1", b"%d" % (CHUNK_BYTES - 1)):
+        given = [(b"content-length", length)]
+        refusal(ask(unharmed, CHUNK.method, path, headers=given, body=[]), 400, "VALIDATION_ERROR")
+    whole = [b" " * 2**16] * 16
+    refusal(ask(unharmed, CHUNK.method, path, body=whole), 400, "VALIDATION_ERROR")  # it does not begin as FCS does
 
 
 @pytest.mark.parametrize("line", RAW, ids=title)
 def test_a_hostile_parameter_of_an_upload_is_refused(unharmed: TestClient, line: RouteLine) -> None:
     odd_folders = (b"-1", b"", b"null", b"1.5", b"9" * 30, b"a", b"1%0A")
+    content = SAMPLE if is_fcs(line) else b"Dear"
     for query, named in {
-        **dict.fromkeys((b"", b"folder_id=1", b"name=", b"name=%00", b"name=" + b"x" * 1001, b"name=a&name=b"), "name"),
+        **dict.fromkeys((b"", b"name=", b"name=%00", b"name=" + b"x" * 1001, b"name=a&name=b"), "name"),
         **{b"name=a&folder_id=" + odd: "folder_id" for odd in odd_folders},
         **{b"name=a&unheard=1": "unheard", b"name=%ff": None, b"name=%ed%a0%80": None, b"name=%": None},
+        b"folder_id=1": "folder_id" if is_fcs(line) else "name",
     }.items():
-        document = refusal(ask(unharmed, line.method, at(line), query=query, body=[b"Dear"]), 400, "VALIDATION_ERROR")
+        document = refusal(ask(unharmed, line.method, at(line), query=query, body=[content]), 400, "VALIDATION_ERROR")
         assert named is None or document["errors"][0]["field"] == named, query
-    refusal(ask(unharmed, line.method, at(line), query=b"name=a&folder_id=999", body=[b"Dear"]), 404, "NOT_FOUND")
+    elsewhere = ask(unharmed, line.method, at(line), query=b"name=a&folder_id=999", body=[content])
+    refusal(elsewhere, *((400, "VALIDATION_ERROR") if is_fcs(line) else (404, "NOT_FOUND")))
 
 
 @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
-def test_a_harmful_name_of_a_file_is_made_harmless(taking: Held, name: str) -> None:
+@pytest.mark.parametrize("room", ["files", "fcs"])
+def test_a_harmful_name_of_a_file_is_made_harmless(taking: Held, name: str, room: str) -> None:
     """By each way in; what is left is a name as those that are typed."""
-    query = b"name=" + quote(name, safe="").encode()
-    letter = LETTER.replace(b"letter.txt", name.encode().translate(None, b'"\\\r\n') or b"\\")
-    answers = [ask(taking.client, "PUT", "/api/v1/files/content", query=query, body=[b"Dear"])]
-    for content in (form(letter), form(field(b"name", name.encode()), LETTER)):
-        answers.append(ask(taking.client, "POST", "/api/v1/files", headers=[(b"content-type", FORM)], body=[content]))
+    content = SAMPLE if room == "fcs" else b"Dear"
+    letter = LETTER.replace(b"Dear", content)
+    named = letter.replace(b"letter.txt", name.encode().translate(None, b'"\\\r\n') or b"\\")
+    query, headers = b"name=" + quote(name, safe="").encode(), [(b"content-type", FORM)]
+    answers = [ask(taking.client, "PUT", f"/api/v1/{room}/content", query=query, body=[content])]
+    for body in [form(named)] if room == "fcs" else [form(named), form(field(b"name", name.encode()), letter)]:
+        answers.append(ask(taking.client, "POST", f"/api/v1/{room}/upload", headers=headers, body=[body]))
     for answer in answers:
         assert answer.status_code == 201, answer.text
-        file = answer.json()
-        assert msgspec.convert(file["name"], FileName) == file["name"]
-        header = taking.client.get(f"/api/v1/files/{file['id']}/download").headers["content-disposition"]
-        assert header.endswith("filename*=UTF-8''" + quote(file["name"], safe="!#$&+-.^_`|~"))
+        made = answer.json()
+        told, place = (made["filename"], "fcs/files") if room == "fcs" else (made["name"], "files")
+        assert msgspec.convert(told, FileName) == told
+        number = made["file_id" if room == "fcs" else "id"]
+        header = taking.client.get(f"/api/v1/{place}/{number}/download").headers["content-disposition"]
+        assert header.endswith("filename*=UTF-8''" + quote(told, safe="!#$&+-.^_`|~"))
 
 
-@pytest.mark.parametrize("line", RAW, ids=title)
+@pytest.mark.parametrize("line", [line for line in RAW if not is_fcs(line)], ids=title)
 def test_a_raw_body_is_taken_as_it_is_whatever_it_claims_to_be(taking: Held, line: RouteLine) -> None:
     """Its length is that of what comes, where the header is none; its type is not what the header says."""
-    for odd in (b"", b"-1", b"1e3", b"+5", b"2", b"\xff", b"9" * 30):
+    for odd in ODD_LENGTHS:
         given = [(b"content-length", odd), (b"content-type", b"text/html; charset=\xff")]
         answer = ask(taking.client, line.method, at(line), query=b"name=a.bin", headers=given, body=[b"\0De", b"ar"])
         assert (answer.status_code, answer.json()["size_bytes"]) == (201, 5), odd
@@ -447,20 +502,41 @@ def test_a_raw_body_is_taken_as_it_is_whatever_it_claims_to_be(taking: Held, lin
         assert taking.client.get(f"/api/v1/files/{answer.json()['id']}/download").content == content
 
 
+def test_an_fcs_file_is_told_by_its_bytes_whatever_they_are_said_to_be(taking: Held) -> None:
+    """What is none is refused, and nothing of it stays."""
+    line = next(line for line in RAW if is_fcs(line))
+    for odd in ODD_LENGTHS:
+        given = [(b"content-length", odd), (b"content-type", b"text/html; charset=\xff")]
+        body = [SAMPLE[:2], SAMPLE[2:]]
+        answer = ask(taking.client, line.method, at(line), query=b"name=a.html", headers=given, body=body)
+        assert (answer.status_code, answer.json()["size_bytes"]) == (201, len(SAMPLE)), odd
+    before = taking.stored()
+    for content in (*UNDECODABLE.values(), b"", SAMPLE[:-20], b"FCS3.1", b"\0" + SAMPLE):
+        answer = ask(taking.client, line.method, at(line), query=b"name=a.fcs", body=[content])
+        refusal(answer, 400, "VALIDATION_ERROR")
+        assert len(answer.content) < 10_000
+    assert taking.stored() == before
+
+
 @pytest.mark.parametrize("name", [*KNOWN_HEADERS, b"content-type", b"content-length", b"user-agent", b"accept"])
-@pytest.mark.parametrize("by_link", [False, True], ids=["own", "link"])
-def test_a_hostile_header_of_a_download_does_no_harm(taking: Held, name: bytes, by_link: bool) -> None:
+@pytest.mark.parametrize("way", ["own", "link", "fcs"])
+def test_a_hostile_header_of_a_download_does_no_harm(taking: Held, name: bytes, way: str) -> None:
     """The whole file, the part that is meant, or a refusal; an odd header is none."""
-    path = taking.client.get("/api/v1/files/1/download-url").json()["path"] if by_link else "/api/v1/files/1/download"
+    path = "/api/v1/fcs/files/1/download" if way == "fcs" else "/api/v1/files/1/download"
+    if way == "link":
+        path = taking.client.get("/api/v1/files/1/download-url").json()["path"]
+    whole = SAMPLE if way == "fcs" else b"hello\n"
     tag = taking.client.get(path).headers["etag"].encode()
     for value, status in {**dict.fromkeys(ODD_HEADERS, 200), **KNOWN_HEADERS.get(name, {})}.items():
         given = [(b"range", b"bytes=0-1")] if name == b"if-range" else []
-        answer = ask(taking.client, "GET", path, headers=[*given, (name, value.replace(b"TAG", tag))])
+        meant = value.replace(b"TAG", tag).replace(b"SIZE", b"%d" % len(whole))
+        answer = ask(taking.client, "GET", path, headers=[*given, (name, meant)])
         if status == 416:
-            assert refusal(answer, 416, "RANGE_NOT_SATISFIABLE")["size_bytes"] == 6
+            assert refusal(answer, 416, "RANGE_NOT_SATISFIABLE")["size_bytes"] == len(whole)
             continue
-        begin, end = answer.headers.get("content-range", "bytes 0-5/6")[6:-2].split("-")
-        content = b"" if status == 304 else b"hello\n"[int(begin) : int(end) + 1]
+        part = answer.headers.get("content-range", f"bytes 0-{len(whole) - 1}/").removeprefix("bytes ")
+        begin, end = part.split("/")[0].split("-")
+        content = b"" if status == 304 else whole[int(begin) : int(end) + 1]
         assert (answer.status_code, answer.content) == (status, content), value
         assert answer.headers["etag"].encode() == tag
 
@@ -488,6 +564,9 @@ def test_an_id_that_nothing_has_is_not_found(unharmed: TestClient, line: RouteLi
     body = [msgspec.json.encode(valid(line.body))] if line.body else []
     for number, why in IDS.items():
         answer = ask(unharmed, line.method, at(line, **{name: number}), body=body)
+        if (name, why) == ("chunk_id", "none has it"):  # the upload is there: what is wrong is what is sent
+            refusal(answer, 400, "VALIDATION_ERROR")
+            continue
         document = refusal(answer, 404, "NOT_FOUND")
         assert (document["detail"] == "There is nothing at this path.") == (why == "no id"), number
 
@@ -507,6 +586,9 @@ def test_a_hostile_parameter_is_refused_or_finds_nothing(unharmed: TestClient, l
         others = "".join(f"{other}={value}&" for other, value in known if other != name).encode()
         for value in HOSTILE_VALUES:
             answer = ask(unharmed, line.method, at(line), query=others + name.encode() + b"=" + value)
+            if value in MEANT.get(name, ()):
+                assert answer.status_code == 200, (name, value, answer.text)
+                continue
             if answer.status_code in (200, 404):
                 assert name in FREE_TEXT, (name, value)
                 found = answer.content not in (b"[]", b"") and answer.status_code == 200
@@ -553,6 +635,10 @@ def test_a_method_that_is_none_is_not_allowed(unharmed: TestClient, line: RouteL
             "/api/v1/files/shared",
             "/api/v1/files/shared/a/b",
             "/api/v1/files/1/shares/1",
+            "/api/v1/fcs",
+            "/api/v1/fcs/events/1",
+            "/api/v1/fcs/files/1/download/1",
+            "/api/v1/fcs/uploads/1/chunks",
             "/hello/world",
             "/" + "x" * 9000,
         ),

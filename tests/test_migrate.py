@@ -20,6 +20,7 @@ from app.db.migrate import Migrated, MigrationError, migrate, pending
 from app.main import create_app
 from app.values import new_token
 from tests.accounts import bearer
+from tests.fcs_writer import fcs
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = "2026-11-21T06:17:00.123Z"
@@ -318,6 +319,20 @@ INSERT INTO team_members (team_id, user_id, joined_at) VALUES (1, 2, :at), (1, 1
 """
 """What came with the third schema."""
 
+FOURTH = """
+INSERT INTO folders (owner_id, name, name_key, created_at, updated_at) VALUES (1, 'letters', 'letters', :at, :at);
+INSERT INTO files
+(owner_id, folder_id, name, name_key, search_text, sha256, size_bytes, media_type, kind, created_at, updated_at)
+VALUES
+(1, 1, 'a.txt', 'a.txt', 'a.txt', :root, 100, 'text/plain', 'document', :at, :at),
+(1, NULL, 'b.png', 'b.png', 'b.png', :nora, 20, 'image/png', 'image', :at, :at),
+(2, NULL, 'c.png', 'c.png', 'c.png', :nora, 20, 'image/png', 'image', :at, :at);
+INSERT INTO documents (owner_id, title, title_key, size_bytes, stored_bytes, edited_at, created_at, updated_at)
+VALUES (2, 'Title', 'title', 3, 7, :at, :at, :at);
+DELETE FROM files WHERE id = 2;
+"""
+"""What came with the fourth, and of which something has gone already."""
+
 
 class Old:
     """A database as it was under an old schema, in use: its owner, and an admin of a group."""
@@ -346,8 +361,13 @@ def second(config: Config, tmp_path: Path) -> Old:
 
 @pytest.fixture
 def third(config: Config, tmp_path: Path) -> Old:
-    """As the release before this one left it."""
     return Old(config, tmp_path / "migrations", 3, THIRD)
+
+
+@pytest.fixture
+def fourth(config: Config, tmp_path: Path) -> Old:
+    """As the release before this one left it."""
+    return Old(config, tmp_path / "migrations", 4, THIRD, FOURTH)
 
 
 def contents(connection: sqlite3.Connection) -> dict[str, list[dict[str, object]]]:
@@ -409,6 +429,7 @@ KEPT = (
     *("folders", "files", "file_shares", "file_accesses", "file_uploads", "storage_use"),
     *("documents", "document_texts", "document_signs", "document_revisions", "document_tags", "document_shares"),
 )
+FCS = ("fcs_contents", "fcs_files", "fcs_uploads", "fcs_chunks")
 
 
 def test_the_fourth_migration_adds_what_people_keep_and_nothing_is_lost(third: Old) -> None:
@@ -419,7 +440,8 @@ def test_the_fourth_migration_adds_what_people_keep_and_nothing_is_lost(third: O
         migrate(connection, now=NOW)
         after = contents(connection)
         assert {name: after[name] for name in before} == before
-        assert {name: after[name] for name in after.keys() - before.keys()} == {name: [] for name in KEPT}
+        new = {name: after[name] for name in after.keys() - before.keys()}
+        assert new == {name: [] for name in (*KEPT, *FCS)}
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -439,6 +461,51 @@ def test_an_appliance_of_the_third_schema_goes_on_under_todays_program(third: Ol
     assert [path.name for path in (third.config.data_dir / "backups").iterdir()] == ["before-migration-0003.db"]
 
 
+def test_the_fifth_migration_adds_a_kind_of_use_and_loses_no_count(fourth: Old) -> None:
+    """The table of use is made anew, and the triggers that write it: both go on where they were."""
+    listed = "SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
+    with closing(fourth.connect()) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        before, triggers = contents(connection), connection.execute(listed).fetchall()
+        uses = [(row["owner_id"], row["kind"], row["used_bytes"]) for row in before["storage_use"]]
+        assert sorted(uses) == [(1, "document", 100), (1, "image", 0), (2, "image", 20), (2, "text", 7)]
+        assert pending(connection)[0].startswith("0005_")
+        migrate(connection, now=NOW)
+        after = contents(connection)
+        assert {name: after[name] for name in before} == before
+        assert {name: after[name] for name in after.keys() - before.keys()} == {name: [] for name in FCS}
+        assert {*triggers} < {*connection.execute(listed).fetchall()}
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        for owner in (1, 2):
+            said = {"owner": owner, "folder": 0, "number": owner, "size": 5, "kind": "image"}
+            for what in ("a file", "a document", "an FCS file"):
+                add(connection, what, said)
+        told, real = used(connection)
+        assert told == real
+        assert ((1, "document", 100) in told, (2, "fcs", 1002) in told) == (True, True)
+        connection.execute("DELETE FROM users WHERE id = 2")
+        assert {owner for owner, _, _ in connection.execute("SELECT * FROM storage_use")} == {1}
+
+
+def test_an_appliance_of_the_fourth_schema_goes_on_under_todays_program(fourth: Old) -> None:
+    """What was kept counts on, and FCS files beside it."""
+    with TestClient(create_app(fourth.config), client=("127.0.0.1", 50000)) as client:
+        root = bearer(fourth.root)
+        content = fcs([[1.0, 2.0]], names=["FSC-A"])
+        made = client.put("/api/v1/fcs/content?name=a.fcs", content=content, headers=root)
+        assert (made.status_code, made.json()["owner_name"]) == (201, "root")
+        told = client.get("/api/v1/files/storage", headers=root).json()
+        assert (told["used"], told["by_type"]["documents"], told["by_type"]["fcs"]) == (
+            100 + len(content),
+            100,
+            len(content),
+        )
+        assert client.delete("/api/v1/files/1", headers=root).status_code == 204
+        assert client.get("/api/v1/files/storage", headers=root).json()["used"] == len(content)
+    assert [path.name for path in (fourth.config.data_dir / "backups").iterdir()] == ["before-migration-0004.db"]
+
+
 KINDS = ("image", "video", "audio", "document", "archive", "other")
 CHANGES: dict[str, str] = {
     "a user goes": "DELETE FROM users WHERE id = :owner",
@@ -454,7 +521,16 @@ CHANGES: dict[str, str] = {
     "a revision is forgotten": "UPDATE documents SET stored_bytes = max(0, stored_bytes - :size) WHERE id = :number",
     "a document is moved": "UPDATE documents SET folder_id = NULL, revision = revision + 1 WHERE id = :number",
     "a file is renamed": "UPDATE files SET name = 'b', is_favorite = 1, folder_id = NULL WHERE id = :number",
+    "an FCS file goes": "DELETE FROM fcs_files WHERE id = :number",
+    "FCS files go": "DELETE FROM fcs_files WHERE content_id % 2 = :number % 2",
+    "the appliance's own FCS file goes": "DELETE FROM fcs_files WHERE owner_id IS NULL",
+    "statistics are kept": "UPDATE fcs_contents SET status = 'done', statistics = '[]' WHERE status = 'pending'",
 }
+OF_NO_ACCOUNT = ("a document is moved", "a file is renamed", "the appliance's own FCS file goes", "statistics are kept")
+"""Changes that add nothing to what an account keeps, and take nothing."""
+NOBODYS = "SELECT sha256 FROM fcs_contents WHERE id NOT IN (SELECT content_id FROM fcs_files)"
+"""Contents that should have gone with the last file that named them."""
+ADDED = ("a user", "a folder", *("a file", "a document", "an FCS file") * 3, "the appliance's own FCS file")
 numbers = st.fixed_dictionaries(
     {
         **{name: st.integers(1, 4) for name in ("number", "owner", "folder")},
@@ -490,6 +566,9 @@ def add(connection: sqlite3.Connection, what: str, said: dict[str, Any]) -> None
     owner = connection.execute("SELECT max(id) FROM users WHERE id <= ?", [said["owner"]]).fetchone()[0]
     place = "SELECT max(id) FROM folders WHERE id <= ? AND owner_id = ?"
     lies = {"owner_id": owner, "folder_id": connection.execute(place, [said["folder"], owner]).fetchone()[0]}
+    if "FCS" in what and (owner is not None or "own" in what):
+        own = None if "own" in what else owner
+        insert(connection, "fcs_files", owner_id=own, content_id=fcs_content(connection, said["number"]), filename="a")
     if owner is None:
         return
     if what == "a folder":
@@ -500,6 +579,15 @@ def add(connection: sqlite3.Connection, what: str, said: dict[str, Any]) -> None
         insert(connection, "documents", **lies, title=name, size_bytes=size, stored_bytes=size)
 
 
+def fcs_content(connection: sqlite3.Connection, number: int) -> int:
+    """The id of one of the contents that files may have in common; made where no file has it."""
+    known = {"sha256": f"{number:064}", "size_bytes": 1000 + number, "total_parameters": 1}
+    look = "SELECT id FROM fcs_contents WHERE sha256 = ?"
+    if connection.execute(look, [known["sha256"]]).fetchone() is None:
+        insert(connection, "fcs_contents", **known)
+    return int(connection.execute(look, [known["sha256"]]).fetchone()[0])
+
+
 def used(connection: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
     """What the triggers have counted, and what there is; of nothing there may be a zero or no row."""
     told = connection.execute("SELECT owner_id, kind, used_bytes FROM storage_use WHERE used_bytes <> 0 ORDER BY 1, 2")
@@ -508,6 +596,8 @@ def used(connection: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
         SELECT owner_id, kind, sum(size) FROM (
             SELECT owner_id, kind, size_bytes AS size FROM files
             UNION ALL SELECT owner_id, 'text', stored_bytes FROM documents
+            UNION ALL SELECT owner_id, 'fcs', size_bytes
+            FROM fcs_files JOIN fcs_contents ON fcs_contents.id = content_id WHERE owner_id IS NOT NULL
         ) GROUP BY 1, 2 HAVING sum(size) <> 0 ORDER BY 1, 2
         """
     )
@@ -516,13 +606,14 @@ def used(connection: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
 
 @contextmanager
 def inhabited(connection: sqlite3.Connection) -> Iterator[None]:
-    """Two accounts with a folder each, and files and documents in and out of them; all is as before afterwards."""
+    """Two accounts with a folder each, files and documents in and out of them, FCS files; as before afterwards."""
     connection.execute("BEGIN")
     try:
         for number in ("1", "2"):
             insert(connection, "users", id=number, username=number, username_key=number, status="active", role="user")
-            said = {"owner": int(number), "size": 1000 + int(number), "kind": "image"}
-            for what in ("a file", "a document", "a folder", "a file", "a document"):
+            said = {"owner": int(number), "number": int(number), "size": 1000 + int(number), "kind": "image"}
+            kept = ("a file", "a document", "an FCS file")
+            for what in (*kept, "a folder", *kept, "the appliance's own FCS file"):
                 add(connection, what, said | {"folder": 9})
         yield
     finally:
@@ -543,17 +634,17 @@ def test_a_change_changes_the_use_of_space_by_what_it_adds_or_takes(empty: sqlit
         assert (
             before[0]
             == before[1]
-            == [(owner, kind, 2 * (1000 + owner)) for owner in (1, 2) for kind in ("image", "text")]
+            == [(owner, kind, 2 * (1000 + owner)) for owner in (1, 2) for kind in ("fcs", "image", "text")]
         )
         change(empty, what, {"number": 1, "owner": 1, "folder": 1, "size": 10, "kind": "image"})
         told, real = used(empty)
         assert told == real
-        assert (told == before[0]) == (what in ("a document is moved", "a file is renamed"))
+        assert (told == before[0]) == (what in OF_NO_ACCOUNT)
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["a user", "a folder", *["a file", "a document"] * 3, *CHANGES]), numbers),
+        st.tuples(st.sampled_from([*ADDED, *CHANGES]), numbers),
         max_size=40,
     )
 )
@@ -566,6 +657,7 @@ def test_whatever_is_kept_or_goes_the_use_of_space_is_the_sum_of_it(
             change(empty, what, said)
             told, real = used(empty)
             assert told == real, what
+            assert empty.execute(NOBODYS).fetchall() == [], what
 
 
 def test_the_next_migration_is_numbered_and_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from app.routes import ALIASES, API, ROUTES
 from app.web.access import ACTION, PUBLIC, SIGNED_IN, RouteLine, alike
 from app.web.problems import problem
 from tests.accounts import Person
+from tests.fcs_writer import fcs
 from tests.house import House
 from tests.support import ROOT, ask, refusal, until
 
@@ -28,6 +29,8 @@ KEEPING = tuple(f"{API}/{room}" for room in ("documents", "folders", "files"))
 ACTIONS = ["rename", "move", "copy", "share", "unshare", "revoke-share", "favorite", "tags", "batch-delete", "restore"]
 BY_PATH = {path: [line for line in ROUTES if line.path == path] for path in {line.path for line in ROUTES}}
 STREAMS = [line for line in ROUTES if line.streams]
+CHUNK = f"{API}/fcs/uploads/{{id}}/chunks/{{chunk_id}}"
+"""Where a part of a file comes in."""
 
 
 def name(kind: Any) -> str:
@@ -96,11 +99,12 @@ def test_a_route_line_says_who_may(line: RouteLine) -> None:
 
 @pytest.mark.parametrize("line", ROUTES, ids=lambda line: f"{line.method} {line.path}")
 def test_a_route_line_says_what_it_answers(line: RouteLine) -> None:
-    """A deletion may answer nothing; logs, streams and files are no structs; every other route declares its answer."""
+    """A deletion may answer nothing; logs, streams, files and plots are no structs; all others declare their answer."""
     if line.status == 204:
         assert line.answer is None
     elif line.method != "DELETE":
-        assert line.answer is not None or line.path.split("/")[-1] in ("log", "events", "download", "{link}")
+        bare = ("log", "events", "download", "{link}", "histogram", "density")
+        assert line.answer is not None or line.path.split("/")[-1] in bare
     if line.method not in ("GET", "DELETE"):
         assert line.answer is not None
 
@@ -190,11 +194,20 @@ def test_a_line_whose_handler_reads_the_body_by_itself_takes_no_other_and_lets_n
         ("POST", f"{API}/files"),
         ("POST", f"{API}/files/upload"),
         ("PUT", f"{API}/files/content"),
+        ("POST", f"{API}/fcs/upload"),
+        ("PUT", f"{API}/fcs/content"),
+        ("PUT", CHUNK),
     ]
     for line in STREAMS:
         assert line.body is line.form is None
         assert line.permission not in (PUBLIC, SIGNED_IN)
-        assert (line.anonymous, line.recorded) == (False, True)
+        assert not line.anonymous
+
+
+def test_what_is_no_change_in_the_trail_is_a_call_there() -> None:
+    """A chunk is a part of what the file's own row tells; who forgot a password is told nothing, whoever asks."""
+    unrecorded = {line.path for line in ROUTES if not line.recorded}
+    assert unrecorded == {CHUNK, f"{API}/auth/forgot-password"}
 
 
 def revoke(house: House, person: Person, token_id: int) -> None:
@@ -221,18 +234,40 @@ def nothing(house: House, person: Person, token_id: int) -> None:
 
 
 BOUNDARY = b"0123456789"
+SAMPLE = fcs([[1.0, 2.0]], names=["FSC-A"])
+"""What is uploaded, by every way in."""
+LEFT = {
+    CHUNK: "SELECT filename AS name, fcs_chunks.size_bytes FROM fcs_chunks"
+    " JOIN fcs_uploads ON fcs_uploads.id = upload_id WHERE owner_id = ?",
+    f"{API}/fcs": "SELECT filename AS name, size_bytes FROM fcs_files"
+    " JOIN fcs_contents ON fcs_contents.id = content_id WHERE owner_id = ?",
+    f"{API}/files": "SELECT name, size_bytes FROM files WHERE owner_id = ?",
+}
+"""By how its path begins, what an upload has left of somebody's."""
+
+
+def place(house: House, line: RouteLine, person: Person) -> str:
+    """The path of a route that takes an upload; of one in chunks, which is begun here, the first chunk's."""
+    if line.path != CHUNK:
+        return line.path
+    new = {"filename": "a.txt", "file_size": len(SAMPLE)}
+    begun = house.client.post(f"{API}/fcs/uploads", json=new, headers=person.headers)
+    assert begun.status_code == 201, begun.text
+    return f"{API}/fcs/uploads/{begun.json()['id']}/chunks/0"
 
 
 def uploaded(
-    house: House, line: RouteLine, headers: dict[str, str], meanwhile: Callable[[], object]
+    house: House, line: RouteLine, path: str, headers: dict[str, str], meanwhile: Callable[[], object]
 ) -> tuple[int, dict[str, Any]]:
     """What a route that reads its body by itself answers, when something happens while the body is on its way."""
-    head = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n' % BOUNDARY
-    pieces = [b"he", b"llo"] if line.query else [head, b"he", b"llo", b"\r\n--%b--\r\n" % BOUNDARY]
+    pieces = [SAMPLE[:2], SAMPLE[2:]]
+    if line.query is None and line.path != CHUNK:
+        head = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n' % BOUNDARY
+        pieces = [head, *pieces, b"\r\n--%b--\r\n" % BOUNDARY]
     given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     given.append((b"content-type", b"multipart/form-data; boundary=" + BOUNDARY))
     query = b"name=a.txt" if line.query else b""
-    answer = ask(house.client, line.method, line.path, query=query, headers=given, body=pieces, meanwhile=meanwhile)
+    answer = ask(house.client, line.method, path, query=query, headers=given, body=pieces, meanwhile=meanwhile)
     if answer.status_code >= 400:
         refusal(answer, answer.status_code)
     return answer.status_code, answer.json()
@@ -247,18 +282,21 @@ def uploaded(
 def test_who_may_no_more_when_the_body_is_there_leaves_nothing(
     house: House, line: RouteLine, meanwhile: Callable[[House, Person, int], None], session: int, token: int
 ) -> None:
+    left = next(sql for begins, sql in LEFT.items() if line.path.startswith(begins))
     for by_token, expected in ((False, session), (True, token)):
         person = house.person()
         made = house.client.post(f"{API}/tokens", headers=person.headers).json()
         headers = {"Authorization": f"Token {made['token']}"} if by_token else person.headers
-        status, said = uploaded(house, line, headers, lambda: meanwhile(house, person, made["id"]))  # noqa: B023
-        assert status == expected, said
-        files = house.rows("SELECT name, size_bytes FROM files WHERE owner_id = ?", person.id)
-        assert files == ([{"name": "a.txt", "size_bytes": 5}] if expected == 201 else [])
+        path = place(house, line, person)
+        status, said = uploaded(house, line, path, headers, lambda: meanwhile(house, person, made["id"]))  # noqa: B023
+        taken = expected == 201
+        assert status == (line.status if taken else expected), said
+        files = house.rows(left, person.id)
+        assert files == ([{"name": "a.txt", "size_bytes": len(SAMPLE)}] if taken else [])
         until(lambda: not house.rows("SELECT id FROM file_uploads"), "nothing is reserved any more")
         assert [*(house.config.data_dir / "blobs" / "incoming").iterdir()] == []
         used = house.rows("SELECT sum(used_bytes) AS n FROM storage_use WHERE owner_id = ?", person.id)
-        assert used == [{"n": 5 if expected == 201 else None}]
+        assert used == [{"n": len(SAMPLE) if taken and line.path != CHUNK else None}]
 
 
 if __name__ == "__main__":
