@@ -99,6 +99,7 @@ def ask(
         given.append((b"content-length", b"%d" % sum(map(len, body))))
     chunks = [*body] or [b""]
     sent: list[Any] = []
+    begun: list[anyio.Event] = []
 
     happens = [meanwhile] if meanwhile is not None else []
 
@@ -106,13 +107,16 @@ def ask(
         if happens:
             await anyio.to_thread.run_sync(happens.pop())
         if not chunks:
+            await begun[0].wait()  # the client stays until its answer begins
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
 
     async def send(message: Any) -> None:
         sent.append(message)
+        begun[0].set()
 
     async def call(app: ASGIApp) -> None:
+        begun.append(anyio.Event())
         scope = {"type": "http", "http_version": "1.1", "scheme": "http", "server": ("testserver", 80)}
         scope |= {"client": (host, 50000), "method": method, "path": path, "root_path": root_path}
         await app(scope | {"query_string": query, "headers": given}, receive, send)

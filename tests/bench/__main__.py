@@ -1,7 +1,7 @@
 """Measures the service beside what it stands on, in one run and in turn: ratios and differences are what counts.
 
 Parts: http (calls beside a bare Starlette hello), callers (each kind of credential, and 200 sign-ins at once),
-storage (lists, searches, trees and transfers with 100,000 documents),
+storage (lists, searches, trees and transfers with 100,000 documents), fcs (a million events beside FlowIO and numpy),
 download (a whole download beside nix-build alone), busy (calls while four builds run), flood (a build that prints
 1 GiB). `builds` are the last three.
 """
@@ -11,12 +11,12 @@ import platform
 import sqlite3
 import sys
 
-from tests.bench import busy, callers, calls, downloads, flood, storage
+from tests.bench import busy, callers, calls, cytometry, downloads, flood, storage
 from tests.bench.load import Load
 from tests.bench.servers import CORES, LOAD_CORE, SERVER_CORE
 
 BUILDS = ("download", "busy", "flood")
-PARTS = ("http", "callers", "storage", *BUILDS)
+PARTS = ("http", "callers", "storage", "fcs", *BUILDS)
 
 
 def parts(only: str) -> tuple[tuple[str, ...], str]:
@@ -53,6 +53,8 @@ def main() -> int:
         callers.measure(load)
     if "storage" in wanted:
         storage.measure(load, options.documents)
+    if "fcs" in wanted:
+        cytometry.measure(load.rounds)
     if "download" in wanted:
         downloads.measure(options.downloads)
     if "busy" in wanted:
