@@ -159,7 +159,7 @@ def test_every_label_is_true_and_no_two_are_alike(axis: Axis) -> None:
 def test_ten_to_the_power_stands_at_powers_of_ten_alone(axis: Axis) -> None:
     for tick in labelled(axis):
         if tick.power is not None:
-            assert abs(tick.value) == 10.0**tick.power
+            assert abs(tick.value) == float(f"1e{tick.power}")
             assert tick.text == ("−" if tick.value < 0 else "")
 
 

@@ -55,7 +55,7 @@ class Axis(msgspec.Struct, frozen=True):
     def ticks(self) -> list[Tick]:
         """The ticks within the stretch, in order."""
         if self.scale == "linear":
-            return _linear(self.low, self.high)
+            return self._within(_linear(self.low, self.high))
         found = self._within(self._decades())
         if _labels(found) < 2:
             numbered = self._within([_numbered(tick) for tick in found]) if self.scale == "log" else []

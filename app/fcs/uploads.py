@@ -57,7 +57,7 @@ def row(tx: Tx, actor: Actor, upload_id: int) -> UploadRow:
 def get(tx: Tx, actor: Actor, upload_id: int) -> Upload:
     """How far an upload has come."""
     found = row(tx, actor, upload_id)
-    return _shown(found, _missing(tx, found))
+    return _shown(found, _missing(found, _chunks(tx, upload_id)))
 
 
 def page(tx: Tx, actor: Actor, after: int, limit: int) -> list[Upload]:
@@ -71,11 +71,15 @@ def count(tx: Tx, actor: Actor) -> int:
     return tx.value(q.count_uploads, int, owner_id=actor.user_id, now=tx.now) or 0
 
 
-def _missing(tx: Tx, upload: UploadRow) -> list[int]:
+def _chunks(tx: Tx, upload_id: int) -> list[Chunk]:
+    return tx.many(q.chunks, Chunk, upload_id=upload_id)
+
+
+def _missing(upload: UploadRow, chunks: Sequence[Chunk]) -> list[int]:
     """The first of the chunks that have not come."""
     if upload.status == "completed":
         return []
-    there = {chunk.number for chunk in tx.many(q.chunks, Chunk, upload_id=upload.id)}
+    there = {chunk.number for chunk in chunks}
     missing = (number for number in range(upload.total_chunks) if number not in there)
     return [number for number, _ in zip(missing, range(MOST_MISSING), strict=False)]
 
@@ -83,6 +87,7 @@ def _missing(tx: Tx, upload: UploadRow) -> list[int]:
 def _shown(found: UploadRow, missing: list[int] | None) -> Upload:
     over = found.status == "completed"
     there = found.size_bytes if over else found.uploaded_bytes
+    percentage = round(100 * there / found.size_bytes, 2)
     return Upload(
         id=found.id,
         filename=found.filename,
@@ -91,9 +96,7 @@ def _shown(found: UploadRow, missing: list[int] | None) -> Upload:
         total_chunks=found.total_chunks,
         uploaded_chunks=found.total_chunks if over else found.chunks,
         uploaded_bytes=there,
-        progress_percentage=100.0
-        if there == found.size_bytes
-        else min(99.99, round(100 * there / found.size_bytes, 2)),
+        progress_percentage=percentage if there == found.size_bytes else min(99.99, percentage),
         status=found.status,
         file_id=found.file_id,
         created_at=found.created_at,
@@ -129,19 +132,20 @@ def gathered(tx: Tx, actor: Actor, upload_id: int) -> tuple[UploadRow, list[Chun
     found = row(tx, actor, upload_id)
     if found.status == "completed":
         return found, []
-    if missing := _missing(tx, found):
+    chunks = _chunks(tx, upload_id)
+    if missing := _missing(found, chunks):
         raise Conflict(
             f"Chunks are missing: {found.total_chunks - found.chunks} of {found.total_chunks}.",
             state=found.status,
             missing=missing,
         )
-    return found, tx.many(q.chunks, Chunk, upload_id=upload_id)
+    return found, chunks
 
 
 def unchanged(tx: Tx, actor: Actor, upload_id: int, chunks: Sequence[Chunk]) -> UploadRow:
     """An upload whose chunks are these; Conflict when others have come, or it has been completed."""
     found = row(tx, actor, upload_id)
-    if found.status == "completed" or tx.many(q.chunks, Chunk, upload_id=upload_id) != list(chunks):
+    if found.status == "completed" or _chunks(tx, upload_id) != list(chunks):
         raise Conflict("The upload has changed meanwhile.", state=found.status)
     return found
 
@@ -174,7 +178,7 @@ def abort(tx: Tx, actor: Actor, upload_id: int) -> list[str]:
     found = row(tx, actor, upload_id)
     if found.status == "completed":
         raise Conflict("This upload is completed: delete its file.", state=found.status, file_id=found.file_id)
-    chunks = [chunk.sha256 for chunk in tx.many(q.chunks, Chunk, upload_id=upload_id)]
+    chunks = [chunk.sha256 for chunk in _chunks(tx, upload_id)]
     tx.exec(q.abort_upload, id=upload_id)
     audit.record(tx, actor, "fcs.upload_abort", f"fcs/uploads/{upload_id}")
     return chunks
