@@ -7,6 +7,7 @@ import io
 import math
 import re
 import struct
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -32,6 +33,11 @@ PAGE = 100
 MIB = 2**20
 
 
+def most_s() -> float:
+    """The law's second; what counts lines, as the measuring of coverage does, takes its time as well."""
+    return 1.0 if sys.gettrace() is None else 5.0
+
+
 def parsed_or_refused(file: io.BytesIO) -> Parsed | str:
     """What a file is, or why it is refused."""
     try:
@@ -48,7 +54,7 @@ def held(content: bytes) -> Parsed | None:
     if isinstance(parsed, str):
         assert PLACE.match(parsed), parsed
         assert len(parsed) < 400
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < most_s()
         return None
     layout = parsed.description.layout
     total, every = layout.total_events, range(len(layout.columns))
@@ -63,7 +69,7 @@ def held(content: bytes) -> Parsed | None:
     assert counted == [total] * len(every)
     assert len(parsed.description.parameters) == len(every)
     assert len({parameter.pnn for parameter in parsed.description.parameters}) == len(every)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < most_s()
     kept = msgspec.json.encode(parsed.description)
     assert msgspec.json.decode(kept, type=Description) == parsed.description
     return parsed
@@ -455,12 +461,12 @@ def test_numbers_without_fixed_places_are_read_in_bounded_memory(name: str) -> N
     content = DELIMITED[name]()
     file, began = io.BytesIO(content), time.process_time()
     layout = parse(file).description.layout
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < most_s()
     for offset in (0, max(0, layout.total_events - 1)):
         began = time.process_time()
         page = events.rows(file, layout, [0], offset, PAGE)
         assert len(page[0]) == min(PAGE, layout.total_events - offset)
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < most_s()
     peak = peak_bytes(content)
     assert peak < 160 * MIB
 
